@@ -8,7 +8,7 @@ import (
 	"hoplite/mail"
 )
 
-// Entry is one filter and its place in a chain.
+// Entry is a filter in a chain, with the settings that all filters share.
 type Entry struct {
 	Name   string
 	Filter Filter
@@ -21,14 +21,15 @@ type Entry struct {
 	Timeout time.Duration
 	// Only selects the recipients the filter applies to; empty means all.
 	Only mail.Patterns
-	// Block is the configuration block it was made from; nil if there is none.
+	// Block is the configuration block that the entry was created from, or nil
+	// if there is none.
 	Block *Config
 
-	settings string // of the filter itself
+	settings string // the filter's own settings
 }
 
-// Chain holds the filters of a listener in file order, in which they run at
-// every stage.
+// Chain holds the filters of a listener in file order, which is the order in
+// which they run at every stage.
 type Chain struct {
 	Name    string
 	Entries []Entry
@@ -48,7 +49,8 @@ type Decision struct {
 	By string
 	// Discard accepts the message and drops it.
 	Discard bool
-	// Redirect is the new recipient; empty means no change.
+	// Redirect is the new recipient. If it is empty, the recipient is
+	// unchanged.
 	Redirect mail.Address
 	// From, AddRcpts and DropRcpts change the envelope at DATA.
 	From                *mail.Address
@@ -60,15 +62,15 @@ type Decision struct {
 // Run is the state of a chain on one connection. It is used by one goroutine.
 type Run struct {
 	chain *Chain
-	conn  *mail.Transaction // of the connection stage
+	conn  *mail.Transaction // transaction of the connection stage
 	tx    *mail.Transaction
 	mask  uint64 // entries that apply to a recipient of tx
 	asked uint64 // those of them whose early stages have run
 	group uint64 // entries that apply to an address of the current recipient
 }
 
-// maxEntries is the number of filters that fit into a mask; a configuration
-// with more is rejected.
+// maxEntries is the maximum number of filters in a chain, which is the number
+// of bits in a mask. A configuration with more is rejected.
 const maxEntries = 64
 
 // ErrTooManyFilters is returned by Check for a chain of more than 64 filters.
@@ -200,7 +202,7 @@ func (e *Entry) isFor(to mail.Address) bool {
 	return e.Only.Empty() || e.Only.Match(to)
 }
 
-// each runs the stage for the selected entries in order, until one of them ends
+// each runs the stage of the selected entries in order until one of them ends
 // the transaction.
 func (r *Run) each(ctx context.Context, tx *mail.Transaction, stage mail.Stage, meant func(*Entry) bool,
 	rcpt *mail.Rcpt, m *mail.Message) Decision {
@@ -272,7 +274,7 @@ func (d *Decision) take(tx *mail.Transaction, e *Entry, v *Verdict) {
 	d.DropRcpts = append(d.DropRcpts, v.DropRcpts...)
 }
 
-// refusal returns the reply for a verdict without a reply of its own.
+// refusal returns the reply for a verdict that does not contain one.
 func (e *Entry) refusal(a Action, reason string) *mail.Reply {
 	if reason == "" {
 		reason = "refused by " + e.Name

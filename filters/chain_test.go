@@ -50,8 +50,7 @@ func (slow) AtMail(ctx context.Context, _ *mail.Transaction) (Verdict, error) {
 	return Verdict{}, ctx.Err()
 }
 
-// through passes one message through the chain and returns the stage at which
-// it ended.
+// only parses patterns for an only attribute.
 func only(patterns ...string) mail.Patterns {
 	p, err := mail.ParsePatterns(patterns)
 	if err != nil {
@@ -243,7 +242,7 @@ func TestInherit(t *testing.T) {
 	old := build(a + b)
 	for _, c := range []struct {
 		name, config string
-		from         []int // which of the old filters each goes on with; -1 for none
+		from         []int // index of the old filter whose state each filter inherits; -1 for none
 	}{
 		{"nothing changed", a + b, []int{0, 1}},
 		{"moved in the file", "\n\n" + a + "\n" + b, []int{0, 1}},

@@ -33,9 +33,9 @@ type Config struct {
 	Body conf.Body `hcl:",remain"`
 }
 
-// Build makes the entries of a chain from their blocks; find returns the Kind
-// for a name. Mistakes are added to the diagnostics of the file, and filters
-// with mistakes are left out.
+// Build creates the entries of a chain from their blocks; find returns the Kind
+// with a name. Mistakes are added to the diagnostics of the file, and filters
+// with mistakes are omitted.
 func Build(chain string, list []Config, find func(name string) (Kind, bool), env Env) []Entry {
 	var entries []Entry
 	seen := map[string]int{}
@@ -56,8 +56,8 @@ func Build(chain string, list []Config, find func(name string) (Kind, bool), env
 	return entries
 }
 
-// place returns a name for the n-th filter of a kind in a chain that can be
-// used in file names.
+// place returns a name for the n-th filter of a kind in a chain. The name can
+// be used in file names.
 func place(chain string, n int) string {
 	chain = url.PathEscape(chain)
 	if n > 0 {
@@ -66,8 +66,9 @@ func place(chain string, n int) string {
 	return chain
 }
 
-// Warner is implemented by configurations that can leave a gap. Warn describes
-// the gap for hoplite check; an empty summary means that there is none.
+// Warner is implemented by configurations that can leave mail unchecked by
+// mistake. Warn describes the gap for hoplite check; the summary is empty if
+// there is none.
 type Warner interface {
 	Warn() (summary, detail string)
 }
@@ -92,10 +93,11 @@ func (c *Config) build(kind Kind, env Env) (e Entry, ok bool) {
 		c.Body.Report(conf.At(c.Attr("only"), err))
 		return Entry{}, false
 	}
-	// Positions in the file may change, and JSON does not contain them.
+	// The settings are compared as JSON, because it does not contain positions
+	// in the file, which may change.
 	settings, err := json.Marshal(own)
 	if err != nil {
-		settings = nil // equal to no other filter
+		settings = nil // differs from every other filter
 	}
 	e.settings = string(settings)
 	return e, true

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// limited is a context.WithTimeout that costs nothing until it is waited for.
-// Most filters answer immediately; then no timer is set, and no child is
-// registered with the parent.
+// limited is a context.WithTimeout that costs nothing until Done or Err is
+// called. Most filters return immediately; for them, no timer is set and no
+// child is registered with the parent.
 type limited struct {
 	context.Context // the parent
 	end             time.Time
 
 	mu   sync.Mutex
-	real context.Context // after the first wait
+	real context.Context // set by the first call to wait
 	stop context.CancelFunc
 	done bool
 }
@@ -27,7 +27,7 @@ func within(ctx context.Context, timeout time.Duration) *limited {
 	return &limited{Context: ctx, end: end}
 }
 
-// wait returns the real context, made on first use.
+// wait returns the real context, which is created on first use.
 func (l *limited) wait() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,8 +52,8 @@ func (l *limited) cancel() {
 // Deadline returns the end of the time limit.
 func (l *limited) Deadline() (time.Time, bool) { return l.end, true }
 
-// Done returns a channel that is closed at the deadline, or once the filter has
-// answered.
+// Done returns a channel that is closed at the deadline or when the filter has
+// returned.
 func (l *limited) Done() <-chan struct{} { return l.wait().Done() }
 
 // Err returns the reason that Done is closed.

@@ -28,7 +28,7 @@ func TestLimitedIsAContext(t *testing.T) {
 		l.cancel()
 
 		l = within(parent, time.Minute)
-		l.cancel() // before anybody looked
+		l.cancel() // before Done or Err is called
 		if <-l.Done(); !errors.Is(l.Err(), context.Canceled) {
 			t.Errorf("after the answer: %v", l.Err())
 		}

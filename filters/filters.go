@@ -1,8 +1,8 @@
 // Package filters defines filters and their verdicts, and runs a listener's
 // chain of filters.
 //
-// A filter looks at a transaction and returns a verdict; it does not call the
-// session or the hop. Each filter has a folder of its own; filters/all maps the
+// A filter examines a transaction and returns a verdict; it does not call the
+// session or the hop. Each filter has its own folder; filters/all maps the
 // names in relay.hcl to filters. Start with [Filter], [Verdict] and [Chain].
 package filters
 
@@ -23,8 +23,8 @@ import (
 type Filter any
 
 // Connecter checks a connection at its first MAIL, and again after another EHLO
-// or a login: by then its names, TLS state and login are known, and clients
-// that send no mail cost no look-ups. tx holds the Client.
+// or a login. At that point its names, TLS state and login are known, and
+// clients that send no mail cause no look-ups. tx holds the Client.
 type Connecter interface {
 	AtConnect(ctx context.Context, tx *mail.Transaction) (Verdict, error)
 }
@@ -46,15 +46,15 @@ type Dataer interface {
 }
 
 // Limiter is a Dataer that can decide before the end of the message: Limit
-// returns the size limit for the recipients of tx in octets, 0 for none. The
-// server stops storing a message at the limit.
+// returns the size limit for the recipients of tx in octets, or 0 if there is
+// none. The server stops storing a message at the limit.
 type Limiter interface {
 	Limit(tx *mail.Transaction) int64
 }
 
 // Keeper is a filter with state that survives a restart. Keep writes the state
-// to disk; it is called before the filters of a new configuration are made, and
-// at shutdown.
+// to disk; it is called before the filters of a new configuration are created,
+// and at shutdown.
 type Keeper interface {
 	Keep() error
 }
@@ -71,7 +71,7 @@ type Finisher interface {
 	AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Message) ([]byte, error)
 }
 
-// Env is what a filter receives besides its own configuration.
+// Env holds what a filter needs in addition to its own configuration.
 type Env struct {
 	Hostname string // our name, used as authserv-id
 	// Names lists the names of this server, which the pattern "local" matches.
@@ -88,7 +88,7 @@ type Env struct {
 	DNS resolve.Resolver
 }
 
-// Action is what happens to a message.
+// Action is the action to take on a message.
 type Action string
 
 // The actions. The empty Action is Pass.
@@ -107,7 +107,7 @@ type Verdict struct {
 	Action Action
 	// Reply is sent to the client for Reject and Defer.
 	Reply *mail.Reply
-	// Reason explains the verdict in words; Facts holds the evidence. Both are
+	// Reason explains the verdict as text; Facts holds the evidence. Both are
 	// added to the trail.
 	Reason string
 	Facts  []mail.Fact
@@ -123,7 +123,8 @@ type Edits struct {
 	// Drop lists fields of the message's Head to remove.
 	Top  []byte
 	Drop []mail.Span
-	// Message replaces the whole message; only filters that document it use it.
+	// Message replaces the whole message. Only filters that document it do
+	// this.
 	Message *mail.Message
 	// To replaces the recipient (at RCPT) or all recipients (at DATA) if the
 	// action is Redirect.

@@ -8,7 +8,7 @@ type Inheritor interface {
 }
 
 // Inherit passes the state of the previous chain's filters to those of c,
-// because a reload makes new filters and must not reset their state. A filter
+// because a reload creates new filters and must not reset their state. A filter
 // inherits from the one with the same settings; if there are several, they are
 // matched in order. A filter with changed settings starts from its state on
 // disk.

@@ -1,12 +1,12 @@
 package filters
 
-// Kind makes the filters of one name.
+// Kind creates the filters with one name.
 type Kind struct {
 	Name string
 	// Config returns a pointer to a new, empty configuration.
 	Config func() any
-	// New makes a filter from a configuration that Config returned and that has
-	// been decoded into.
+	// New creates a filter from a configuration that was returned by Config and
+	// has been filled in.
 	New func(config any, env Env) (Filter, error)
 }
 

@@ -7,19 +7,19 @@ import (
 	"hoplite/mail/received"
 )
 
-// maxTrusted is the number of our own hops that are skipped.
+// maxTrusted is the maximum number of our own hops that are skipped.
 const maxTrusted = 20
 
 // Origin returns the address and HELO name of the client that passed the
 // message to the outermost of our own servers. It reads them from the oldest
 // Received line in the unbroken run of lines written by trusted servers. There
-// is no origin if such a line does not name a client, or if all of the clients
-// are our own servers.
+// is no origin if such a line does not name a client, or if all the clients are
+// our own servers.
 //
-// A loopback address in such a line is a program on the server that wrote it, or
-// a remote client behind a local proxy, whose lines prove nothing. It is trusted
-// if the line was written on this machine, which c then proves by having
-// connected to a loopback listener, or if trusted contains it.
+// A loopback address in such a line is a program on the server that wrote it,
+// or a remote client behind a local proxy, whose lines prove nothing. It is
+// trusted if trusted contains it, or if the line was written on this machine,
+// as proved by c having connected to a loopback listener.
 func Origin(c *mail.Client, m *mail.Message, trusted []netip.Prefix) (ip netip.Addr, helo string, ok bool) {
 	here := c.Trusted && (!c.Addr.IsValid() || c.Addr.Addr().Unmap().IsLoopback())
 	n := 0

@@ -15,7 +15,7 @@ func TestOrigin(t *testing.T) {
 	local := mail.Client{Trusted: true, Addr: netip.MustParseAddrPort("127.0.0.1:2000")}
 	socket := mail.Client{Trusted: true}
 	remote := mail.Client{Trusted: true, Addr: netip.MustParseAddrPort("192.0.2.9:2000")}
-	proxied := mail.Client{Addr: netip.MustParseAddrPort("127.0.0.1:2000")} // by PROXY, XCLIENT, or another listener
+	proxied := mail.Client{Addr: netip.MustParseAddrPort("127.0.0.1:2000")} // set by PROXY or XCLIENT, or on another listener
 	for _, c := range []struct {
 		client               mail.Client
 		name, head, ip, helo string

@@ -82,7 +82,7 @@ func (s *server) session(listener, begin, noop string) *session {
 	return &session{secure, bufio.NewReader(secure), noop}
 }
 
-// alive reports whether the session still answers.
+// alive returns an error unless the session still responds.
 func (c *session) alive() error {
 	c.conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprint(c.conn, c.noop, "\r\n")
@@ -97,9 +97,9 @@ func (c *session) issuer() string {
 	return c.conn.ConnectionState().PeerCertificates[0].Issuer.CommonName
 }
 
-// The server obtains a certificate on its own web listener, renews it while 50
-// SMTP and 50 IMAP sessions are open without losing one, and keeps the old one
-// while the authority is down.
+// The server obtains a certificate through its own web listener, renews it
+// while 50 SMTP and 50 IMAP sessions are open without losing any of them, and
+// keeps the old certificate while the certificate authority is down.
 func TestACME(t *testing.T) {
 	for challenge, mode := range map[string]string{"http": "off", "tls": "implicit"} {
 		t.Run(challenge, func(t *testing.T) {

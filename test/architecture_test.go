@@ -20,7 +20,8 @@ import (
 
 // floors maps each top-level folder to the folders it may import besides
 // itself. There are four layers: cmd; the servers relay, pop3, imap and web;
-// filters and maildrop; mail and internal. Imports only point down.
+// filters and maildrop; mail and internal. A package may only import packages
+// in lower layers or its own.
 var floors = []struct {
 	room string
 	may  []string
@@ -36,7 +37,8 @@ var floors = []struct {
 	{"web", []string{"mail", "internal", "filters", "maildrop"}},
 }
 
-// leaf is the package that all others may import, because it imports none.
+// leaf is the package that all others may import, because it imports no other
+// package.
 const leaf = "mail/safe"
 
 // module is the prefix of our own import paths.
@@ -47,7 +49,7 @@ type listed struct {
 	Imports    []string
 }
 
-// ours returns the imports from this module, without its name.
+// ours returns the imports from this module, without the module's name.
 func (p listed) ours() []string {
 	var list []string
 	for _, i := range p.Imports {
@@ -58,7 +60,7 @@ func (p listed) ours() []string {
 	return list
 }
 
-// packages lists the packages of this module, without its name.
+// packages lists the packages of this module, without the module's name.
 func packages(t *testing.T) []listed {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "hoplite/...").Output()
@@ -105,7 +107,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// forbidden returns the reason why a package must not import another, or "".
+// forbidden returns the reason why package from must not import package to, or
+// "".
 func forbidden(from, to string) string {
 	switch {
 	case helper(to) && !helper(from) && from != "test":

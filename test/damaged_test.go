@@ -28,12 +28,13 @@ chain "in" {
 maildrop "boxes" {}
 `
 
-// remade are parts of the paths of files that the server can make again. Mail,
-// accounts, the queue and what a user chose are not among them.
+// remade lists parts of the paths of files that the server can regenerate.
+// These do not include mail, accounts, the queue and user settings.
 var remade = []string{"/tls/", "/state/", "/history/", "/index/", "dovecot-uidlist", "maildirsize", "dovecot-keywords"}
 
-// A power cut can empty a file, cut it off, or fill it with zeros. Whatever the
-// server can make again does not stop its start, and mail and accounts are kept.
+// A power cut can empty a file, truncate it, or fill it with zeros. If the
+// server can regenerate the file, the damage does not prevent the start, and
+// mail and accounts are kept.
 func TestDamagedFilesAreMadeAgain(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"empty": func([]byte) []byte { return nil },
@@ -70,7 +71,8 @@ func TestDamagedFilesAreMadeAgain(t *testing.T) {
 	}
 }
 
-// damage changes the files that the server can make again and returns their paths.
+// damage changes the files that the server can regenerate and returns their
+// paths.
 func (s *server) damage(change func([]byte) []byte) (damaged []string) {
 	s.t.Helper()
 	err := filepath.WalkDir(filepath.Join(s.dir, "var"), func(path string, d fs.DirEntry, err error) error {

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// With 64 descriptors and 48 idle mail readers, each on a folder of its own,
-// mail is still accepted, delivered and noticed. Readers for whom there is no
-// room are told so.
+// With 64 descriptors and 48 idle mail readers, each with a different folder,
+// mail is still accepted and delivered, and the readers are notified. Readers
+// in excess of the limit receive an error.
 func TestIdleReadersLeaveMailFlowing(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("counts descriptors in /proc")

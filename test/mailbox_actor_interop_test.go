@@ -25,11 +25,11 @@ type actor struct {
 	rnd *rand.Rand
 
 	folder, validity string
-	uids             []string // of the messages that it knows
+	uids             []string // UIDs of the messages that the actor knows
 }
 
-// do runs a command. ok is false if the server refused it for a reason that is
-// possible beside other clients.
+// do runs a command. ok is false if the server refused it for a reason that
+// other concurrent clients can cause.
 func (a *actor) do(format string, args ...any) (untagged []string, ok bool, err error) {
 	command := fmt.Sprintf(format, args...)
 	a.counts.commands.Add(1)
@@ -69,7 +69,7 @@ func (a *actor) use(folder string) error {
 	return a.list()
 }
 
-// list learns the UIDs of the folder.
+// list reads the UIDs in the folder.
 func (a *actor) list() error {
 	untagged, _, err := a.do("UID SEARCH ALL")
 	for _, line := range untagged {
@@ -134,7 +134,7 @@ func (a *actor) store() error {
 	return err
 }
 
-// fetched is what FETCH returned of a message.
+// fetched is the data that FETCH returned for a message.
 type fetched struct{ uid, flags, text string }
 
 var (
@@ -161,7 +161,8 @@ func parseFetched(line string) (m fetched, ok bool) {
 	return m, true
 }
 
-// fetch reads a message and checks it. The id is empty if it is gone.
+// fetch reads a message and checks it. The id is empty if the message no longer
+// exists.
 func (a *actor) fetch(uid string) (id string, err error) {
 	untagged, _, err := a.do("UID FETCH %s (UID FLAGS BODY.PEEK[])", uid)
 	if err != nil {

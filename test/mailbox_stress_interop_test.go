@@ -23,18 +23,20 @@ import (
 	"time"
 )
 
-// stressTime is how long the clients work; HOPLITE_STRESS sets another time.
+// stressTime is how long the clients run, unless HOPLITE_STRESS sets another
+// time.
 const stressTime = 60 * time.Second
 
-// mailOwner owns the mailbox. Both servers run as this user, who need not exist.
+// mailOwner owns the mailbox. Both servers run as this user, which need not
+// exist.
 const mailOwner = 20001
 
 var stressFolders = []string{"INBOX", "one", "two"}
 
-// TestInteropMailboxStress lets ten clients run random commands through two
-// servers, Hoplite and Dovecot, on one mailbox, and kills both servers in
-// between. No message that was acknowledged is lost, none changes, no UID
-// belongs to two messages, and the servers report no errors.
+// TestInteropMailboxStress runs ten clients that send random commands to two
+// servers, Hoplite and Dovecot, sharing one mailbox, and repeatedly kills both
+// servers. No acknowledged message is lost, no message changes, no UID belongs
+// to two messages, and the servers report no errors.
 func TestInteropMailboxStress(t *testing.T) {
 	if _, err := exec.LookPath("dovecot"); err != nil || os.Getuid() != 0 {
 		t.Skip("needs Dovecot, which has to be started by root")
@@ -70,7 +72,7 @@ func TestInteropMailboxStress(t *testing.T) {
 	t.Logf("%s; %s", &s.counts, &s.ledger)
 }
 
-// counts are what happened.
+// counts holds the numbers of events during the test.
 type counts struct{ commands, kills, theirKills, refused atomic.Int64 }
 
 func (c *counts) String() string {
@@ -78,7 +80,7 @@ func (c *counts) String() string {
 		c.commands.Load(), c.kills.Load(), c.theirKills.Load(), c.refused.Load())
 }
 
-// stress is the mailbox and its servers.
+// stress holds the mailbox and its servers.
 type stress struct {
 	counts counts
 	ledger ledger
@@ -89,7 +91,7 @@ type stress struct {
 	dovecot      *exec.Cmd
 }
 
-// endpoint is where a server listens.
+// endpoint is the address of a server, with the name to log in with.
 type endpoint struct{ name, addr, user string }
 
 func newStress(t *testing.T) *stress {
@@ -142,7 +144,7 @@ service imap-login {
 			t.Fatal(err)
 		}
 	}
-	bin := filepath.Join(dir, "hoplite") // where the owner of the mail may run it
+	bin := filepath.Join(dir, "hoplite") // a path from which the owner of the mail can run it
 	if text, err := os.ReadFile(program(t)); err != nil || os.WriteFile(bin, text, 0o755) != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +205,8 @@ func (s *stress) killOurs(t *testing.T) {
 	s.startOurs(t)
 }
 
-// killTheirs kills the processes that serve Dovecot's clients, which are children
-// of its main process.
+// killTheirs kills the processes that serve Dovecot's clients. They are
+// children of its main process.
 func (s *stress) killTheirs(t *testing.T) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -226,14 +228,16 @@ func (s *stress) killTheirs(t *testing.T) {
 	}
 }
 
-// ledger records what the clients did, and what they know of the servers.
+// ledger records the actions of the clients, and the results that they have
+// received from the servers.
 type ledger struct {
 	mu       sync.Mutex
 	messages map[string]*entry
 	uids     map[string]string // "folder validity uid" -> id
 }
 
-// entry is a message, by the id in its header.
+// entry is the record of a message, which is identified by the id in its
+// header.
 type entry struct {
 	sum      [sha256.Size]byte
 	stored   bool // the server has acknowledged it
@@ -307,8 +311,8 @@ type connection struct {
 	tags int
 }
 
-// run runs a command. What follows the first line is sent after a continuation
-// request.
+// run runs a command. Everything after the first line is sent after a
+// continuation request.
 func (c *connection) run(command string) (untagged []string, status string, err error) {
 	c.tags++
 	tag := fmt.Sprintf("t%d ", c.tags)
@@ -336,7 +340,7 @@ func (c *connection) run(command string) (untagged []string, status string, err 
 
 var literalRE = regexp.MustCompile(`\{(\d+)\}\r\n$`)
 
-// response reads a response with its literals.
+// response reads a response including its literals.
 func (c *connection) response() (string, error) {
 	var all strings.Builder
 	for {
@@ -378,7 +382,7 @@ func (s *stress) open(at endpoint, until time.Time) (*connection, error) {
 	}
 }
 
-// must runs one command that has to succeed.
+// must runs one command that must succeed.
 func (s *stress) must(t *testing.T, at endpoint, command string) []string {
 	t.Helper()
 	c, err := s.open(at, time.Now().Add(patience))
@@ -432,13 +436,14 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// badLog matches what no server may log. Dovecot's "Duplicate file entry" is not
-// among it: a file that appears only after its line in the uidlist was read, as
-// when a server is killed between the two, gets a new UID.
+// badLog matches lines that neither server may log. It does not match Dovecot's
+// "Duplicate file entry": a file that appears only after its line in the
+// uidlist has been read, for example because a server was killed in between,
+// gets a new UID.
 var badLog = regexp.MustCompile(`(?m)^.*(UIDs not ordered|Panic|"level":"(error|panic|fatal)").*$`)
 
-// compare checks after the end that both servers show the same, and that nothing
-// is missing.
+// compare checks at the end that both servers return the same messages, and
+// that none is missing.
 func (s *stress) compare(t *testing.T) {
 	found := map[string]bool{}
 	for _, folder := range stressFolders {
@@ -463,7 +468,7 @@ func (s *stress) compare(t *testing.T) {
 	}
 }
 
-// see returns UIDs, flags and ids of a folder, and checks the messages.
+// see returns the UIDs, flags and ids in a folder, and checks the messages.
 func (s *stress) see(t *testing.T, at endpoint, folder string, found map[string]bool) string {
 	t.Helper()
 	c, err := s.open(at, time.Now().Add(patience))

@@ -27,7 +27,7 @@ func (s *server) reader(t *testing.T, listener string) *reader {
 	return r
 }
 
-// greeted also returns the greeting.
+// greeted connects a mail reader and also returns the greeting.
 func (s *server) greeted(t *testing.T, listener string) (*reader, string) {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr[listener])
@@ -49,7 +49,8 @@ func (r *reader) line() string {
 	return strings.TrimSpace(l)
 }
 
-// ask sends an IMAP command and returns its response, last line first.
+// ask sends an IMAP command and returns the status line and the untagged
+// responses.
 func (r *reader) ask(command string) (status, untagged string) {
 	r.t.Helper()
 	fmt.Fprintf(r, "t %s\r\n", command)
@@ -69,10 +70,10 @@ func (r *reader) want(command, part string) {
 	}
 }
 
-// Maildrops with the same location share one store, whatever a reload changes:
-// sessions from before and after use the same folders, and are counted
-// together. A store whose location is no longer configured is closed with its
-// last session.
+// Maildrops with the same location share one store, regardless of what a reload
+// changes: sessions from before and after the reload use the same folders and
+// are counted together. A store whose location is no longer configured is
+// closed when its last session ends.
 func TestReloadMaildrop(t *testing.T) {
 	t.Parallel()
 	with := func(box string) string {

@@ -17,10 +17,12 @@ import (
 	"time"
 )
 
-// oauthMock is where test/interop/install puts oauth2-mock-server.
+// oauthMock is the folder in which test/interop/install installs
+// oauth2-mock-server.
 const oauthMock = "/usr/local/lib/hoplite-interop/oauth2"
 
-// startTokenService runs oauth2-mock-server with tokens of some seconds.
+// startTokenService runs oauth2-mock-server. Its tokens expire after life
+// seconds.
 func startTokenService(t *testing.T, port string, life int) (stop func()) {
 	t.Helper()
 	script, err := filepath.Abs("interop/oauth2/server.js")
@@ -58,8 +60,9 @@ func unexpired(token string) bool {
 	return json.Unmarshal(b, &claims) == nil && time.Now().Unix() < claims.Exp
 }
 
-// A server that accepts fresh tokens only gets every message once, although the
-// tokens last for 10 s and their service is down for a while.
+// An upstream that accepts only fresh tokens receives every message exactly
+// once, although the tokens are valid for only 10 s and the token service is
+// down for a while.
 func TestInteropOAuthShortTokens(t *testing.T) {
 	if _, err := os.Stat(oauthMock + "/node_modules"); err != nil {
 		t.Skip("oauth2-mock-server is not installed")
@@ -130,7 +133,7 @@ func TestInteropOAuthShortTokens(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	t.Logf("%d messages in %s, %d logins with an expired token", sent, time.Since(start).Round(time.Second), refused)
-	for _, secret := range []string{"s3cret", "eyJ"} { // JWTs begin like this
+	for _, secret := range []string{"s3cret", "eyJ"} { // the start of every JWT
 		if strings.Contains(s.log.String(), secret) {
 			t.Errorf("%q is in the log", secret)
 		}

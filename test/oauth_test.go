@@ -60,8 +60,8 @@ func tokenOf(command string) (string, bool) {
 	return strings.TrimRight(token, "\x01"), true
 }
 
-// requireToken makes a peer refuse mail without a login whose token valid
-// accepts.
+// requireToken makes a peer refuse mail unless the client has logged in with a
+// token that valid accepts.
 func requireToken(p *peer, valid func(token string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,8 +142,9 @@ C: QUIT
 S: 221 *
 `
 
-// The user logs in with a device code, mail waits with the reason while the
-// token service is down, and neither secret nor token is in a log.
+// The user logs in with a device code. While the token service is down, mail
+// waits in the queue, which shows the reason. Neither the secret nor a token is
+// logged.
 func TestOAuthDeviceLogin(t *testing.T) {
 	idp := &provider{}
 	tokens := httptest.NewServer(idp)
@@ -168,7 +169,7 @@ func TestOAuthDeviceLogin(t *testing.T) {
 	}
 	s.waitFor("the first message", func() bool { return strings.Contains(old.newest(), "Subject: first") })
 
-	idp.set(func() { idp.down, idp.last = true, "another" }) // the token is revoked
+	idp.set(func() { idp.down, idp.last = true, "another" }) // revokes the token
 	s.talk("devices", strings.Replace(shortMail, "$SUBJECT", "second", 1))
 	s.waitFor("the second reason", func() bool {
 		return strings.Contains(s.log.String(), "the token service refused: 503 Service Unavailable")

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// peer plays an upstream server. It answers each command according to the first
-// line of its script with which the command begins, and accepts everything
-// else. "." is the end of a message.
+// peer simulates an upstream server. It replies to each command according to
+// the first line of its script that is a prefix of the command, and accepts all
+// other commands. "." stands for the end of a message.
 type peer struct {
 	l      net.Listener
 	script [][2]string

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// reload changes the configuration of a running server and waits until it is in
-// use.
+// reload changes the configuration of a running server and waits until the new
+// one is in use.
 func (s *server) reload(config string) {
 	s.t.Helper()
 	const taken = "configuration reloaded"
@@ -29,8 +29,8 @@ smtp "inbound" {
 }
 `
 
-// When a reload removes an upstream for which mail is waiting, the mail is
-// held, and delivered once the upstream is configured again.
+// If a reload removes an upstream for which mail is waiting, the mail is held,
+// and is delivered when the upstream is configured again.
 func TestReloadUpstream(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, "")

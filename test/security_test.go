@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// limits are the tests of the limits that docs/security.md names, by a word of
-// the table's first column.
+// limits maps a word in the first column of the table in docs/security.md to
+// the tests of that limit.
 var limits = map[string][]string{
 	"max_connections":  {"relay.TestTurnedAway", "internal/listen.TestNoFiles", "internal/listen.TestTotal"},
 	"max_per_address":  {"internal/listen.TestPerClient", "internal/listen.TestExempt", "internal/listen.TestOpenExemptsProxies"},
@@ -26,8 +26,8 @@ var limits = map[string][]string{
 	"A panic":          {"relay.TestPanicEndsOneSession", "internal/listen.TestPanic"},
 }
 
-// Each limit that docs/security.md names has a test, and its systemd unit has each
-// setting that the page explains.
+// Each limit listed in docs/security.md has a test, and the systemd unit
+// contains each setting that the page explains.
 func TestSecurityPage(t *testing.T) {
 	page, err := os.ReadFile("../docs/security.md")
 	if err != nil {

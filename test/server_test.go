@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience is the time for which a test waits before it fails. It is long
-// because test machines may be slow and busy.
+// patience is how long a test waits before it fails. It is long because test
+// machines may be slow and busy.
 const patience = 60 * time.Second
 
 // buildOnce builds the program under test.
@@ -49,16 +49,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// server is a hoplite process with a folder of its own.
+// server is a hoplite process with its own folder.
 type server struct {
 	t    testing.TB
 	bin  string
 	dir  string // contains relay.hcl and the data folder var
 	cmd  *exec.Cmd
-	addr map[string]string // by listener
+	addr map[string]string // addresses by listener
 	log  *syncBuffer
-	out  *syncBuffer // its output after "ready"
-	env  []string    // of the process; nil for that of the test
+	out  *syncBuffer // output after "ready"
+	env  []string    // environment of the process; nil means that of the test
 	done chan error
 }
 
@@ -144,7 +144,7 @@ func (s *server) start() {
 	}
 }
 
-// stop stops the server by sig and waits until it has ended. A second call does
+// stop sends sig to the server and waits until it has ended. A second call does
 // nothing.
 func (s *server) stop(sig syscall.Signal) {
 	if s.cmd == nil {

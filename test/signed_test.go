@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Every signed or encrypted sample sent through each kind of hop arrives
-// unchanged below our own fields.
+// Every signed or encrypted sample that is sent through each kind of hop
+// arrives unchanged below the fields that this server adds.
 func TestSignedMailPassesThrough(t *testing.T) {
 	filterChain := `chain "inbound" {
   filter "smime" {
@@ -99,8 +99,9 @@ upstream "lmtp" {
 	}
 }
 
-// signedSamples returns mail with octets that other relays change: 8-bit text,
-// white space at line ends, dots, long lines, and no final newline in a part.
+// signedSamples returns messages with content that other relays change: 8-bit
+// text, trailing white space, dots, long lines, and parts without a final
+// newline.
 func signedSamples(t *testing.T) map[string][]byte {
 	out := map[string][]byte{}
 	dir := "../mail/cms/testdata/"
@@ -170,7 +171,7 @@ func sendAndRead(t *testing.T, front, s *server, to, name string, msg []byte) []
 	return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
 }
 
-// verdict returns the verdict of hoplite smime on a message's signatures.
+// verdict returns the verdict of hoplite smime for a message's signatures.
 func verdict(t *testing.T, s *server, msg []byte) string {
 	t.Helper()
 	out, _ := s.run(string(msg), "smime", "--any-root", "--json", "-")

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Clients that are commonly used to test mail servers send to ours in clear
-// text, with TLS, and with a login. Each message must arrive.
+// Clients that are commonly used to test mail servers send mail to this server
+// in clear text, with TLS, and with a login. Each message must arrive.
 
 const interopConfig = `
 hostname = "mail.example.org"

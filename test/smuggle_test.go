@@ -18,7 +18,7 @@ type sink struct {
 
 	mu       sync.Mutex
 	raw      bytes.Buffer
-	messages []string // with the reverse path in front
+	messages []string // preceded by the reverse path
 }
 
 func newSink(t *testing.T) *sink {
@@ -40,8 +40,8 @@ func newSink(t *testing.T) *sink {
 	return s
 }
 
-// serve reads as a lax server does: a line ends at LF, and a line with a single
-// dot ends the message.
+// serve parses its input like a lax server: a line ends at LF, and a line with
+// a single dot ends the message.
 func (s *sink) serve(c net.Conn) {
 	defer c.Close()
 	r := bufio.NewReader(c)
@@ -89,7 +89,7 @@ func (s *sink) take() (raw string, messages []string) {
 	return raw, messages
 }
 
-// bare finds a bare CR or LF.
+// bare reports whether s contains a bare CR or LF.
 func bare(s string) bool {
 	rest := strings.ReplaceAll(s, "\r\n", "")
 	return strings.ContainsAny(rest, "\r\n\x00")
@@ -122,9 +122,9 @@ upstream "old" {
 }
 `
 
-// Whatever surrounds a dot that is not the end of a message, a lax server
-// behind ours never receives two messages or a bare CR or LF (CVE-2023-51764
-// and similar, in-line).
+// If a dot does not end a message, a lax server after this one never receives
+// two messages or a bare CR or LF, regardless of the octets around the dot
+// (CVE-2023-51764 and similar, in-line).
 func TestSmuggling(t *testing.T) {
 	up := newSink(t)
 	s := prepare(t, completed(strings.Replace(smuggleConfig, "SINK", up.l.Addr().String(), 1)))
@@ -135,7 +135,7 @@ func TestSmuggling(t *testing.T) {
 		for _, before := range marks {
 			for _, after := range marks {
 				if strings.HasSuffix(before, "\r\n") && after == "\r\n" {
-					continue // that is the end
+					continue // this sequence does end the message
 				}
 				// The message is sent in one write, or with a pause after the
 				// dot.
@@ -158,7 +158,7 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// smuggle sends one message with a second one after the false end.
+// smuggle sends a message that contains a second one after the false end.
 func (s *server) smuggle(name, listener, end string, pause time.Duration) {
 	s.t.Helper()
 	c, err := net.Dial("tcp", s.addr[listener])

@@ -25,8 +25,8 @@ import (
 //	-- accounts --             lines "ADDRESS PASSWORD"
 //	-- var/NAME --             a file in the data folder
 //	-- upstream NAME --        an upstream server; $NAME in the configuration is
-//	                           its address. It accepts everything except as lines
-//	                           "COMMAND -> REPLY" say; "." is the end of a message
+//	                           its address. It accepts everything unless a line
+//	                           "COMMAND -> REPLY" applies; "." is the end of data
 //	-- talk [LISTENER] --      a dialogue on a new connection
 //	C: text                    the client sends a line
 //	S: pattern                 the server's next line; * matches anything
@@ -135,8 +135,8 @@ func converse(t *testing.T, a *txtar.Archive) {
 	}
 }
 
-// serveZone serves a DNS zone until the test ends and returns the dns block for
-// it.
+// serveZone serves a DNS zone until the test ends and returns a dns block that
+// uses it.
 func serveZone(t *testing.T, text string) string {
 	t.Helper()
 	zone, err := resolvetest.ParseZone(text)
@@ -150,7 +150,7 @@ func serveZone(t *testing.T, text string) string {
 	return "\ndns {\n  server = \"" + at.String() + "\"\n}\n"
 }
 
-// completed adds the parts to a configuration that a conversation may omit.
+// completed adds the parts of a configuration that a conversation may omit.
 func completed(config string) string {
 	if !strings.Contains(config, "hostname") {
 		config = "hostname = \"mail.example.org\"\n" + config
@@ -215,7 +215,8 @@ func (s *server) talk(listener, script string) {
 	}
 }
 
-// matches reports whether a line matches a pattern, in which * matches anything.
+// matches reports whether a line matches a pattern. In the pattern, * matches
+// anything.
 func matches(pattern, line string) bool {
 	parts := strings.Split(pattern, "*")
 	for i, p := range parts {

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// These tests run Debian's Postfix and Exim as the old server behind ours, and
-// Postfix as a client in front of it, in clear text and with TLS.
+// These tests run Debian's Postfix and Exim as the upstream of this server, and
+// Postfix as its client, in clear text and with TLS.
 
-// peerServer is another mail server with a folder of its own.
+// peerServer is another mail server with its own folder.
 type peerServer struct {
 	t    *testing.T
 	dir  string
@@ -25,7 +25,7 @@ type peerServer struct {
 }
 
 // newPeerServer returns a server with a free port and a folder that other users
-// can enter.
+// can access.
 func newPeerServer(t *testing.T) *peerServer {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -100,7 +100,7 @@ func (p *peerServer) start(name string, args ...string) {
 	}
 }
 
-// certificate makes a certificate for the server.
+// certificate creates a certificate for the server.
 func (p *peerServer) certificate() {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		p.t.Skip("openssl is not installed: make interop installs it")
@@ -263,7 +263,7 @@ func TestInteropPostfixUpstream(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s %s", tt.postfix, tt.ours, tt.client), func(t *testing.T) {
 			p := startPostfix(t, tt.postfix, "")
 			s := inFrontOf(t, p, tt.ours, tt.client)
-			for _, subject := range []string{"first", "second"} { // the second on a kept connection
+			for _, subject := range []string{"first", "second"} { // the second message uses a kept connection
 				s.talk("inbound", strings.ReplaceAll(inlineTalk, "SUBJECT", subject))
 				p.got("Subject: " + subject + "\n\n.a dot\n..two\nend\n")
 			}
@@ -309,8 +309,8 @@ maildir:
   group = mail
 `
 
-// eximPath is the path where test/interop/install unpacks Exim, because Debian
-// cannot install it beside Postfix.
+// eximPath is the path at which test/interop/install unpacks Exim, because
+// Debian cannot install it alongside Postfix.
 const eximPath = "/usr/local/lib/hoplite-interop/exim4"
 
 func TestInteropEximUpstream(t *testing.T) {

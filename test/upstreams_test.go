@@ -19,9 +19,9 @@ import (
 	"hoplite/relay/queue"
 )
 
-// TestUpstreamBehaviours puts one server in front of upstreams that misbehave, in
-// each mode, and compares what clients, queue, log, reports and trace say with
-// what happened.
+// TestUpstreamBehaviours puts one server in front of upstreams that misbehave,
+// in each mode, and compares the replies, queue, log, delivery reports and
+// trace with the actual outcome.
 func TestUpstreamBehaviours(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits for timeouts")
@@ -65,17 +65,17 @@ type unruly struct {
 	cases []*unrulyCase
 }
 
-// unrulyCase is one upstream in one mode, and the message sent to it.
+// unrulyCase is an upstream in one mode, and the message sent to it.
 type unrulyCase struct {
 	upstreamtest.Behaviour
 	t     *testing.T
 	s     *server
 	mode  string
-	name  string // of the upstream; its domain is NAME.example
+	name  string // name of the upstream; its domain is NAME.example
 	peer  *upstreamtest.Server
-	reply string // to the first offer
+	reply string // reply to the first offer
 	id    string // of the first offer
-	again string // the id of the offer that was accepted later, if there was one
+	again string // id of the later accepted offer, if any
 }
 
 const unrulyConfig = `
@@ -95,9 +95,9 @@ func newUnruly(t *testing.T) *unruly {
 	for _, kind := range []string{"good", "self-signed", "expired"} {
 		certs[kind], _ = upstreamtest.Certificate(t, kind)
 	}
-	// Certificate makes roots of its own certificate; the server reads them from a
-	// file. That an expired certificate is not trusted must not be the reason for
-	// refusing it.
+	// Certificate returns its own certificate as roots, which the server reads
+	// from a file. An expired certificate must be refused because it has
+	// expired, not because it is untrusted.
 	var roots []byte
 	for _, kind := range []string{"good", "expired"} {
 		roots = append(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certs[kind].Certificates[0].Leaf.Raw})...)
@@ -165,7 +165,7 @@ func (c *unrulyCase) errorf(format string, args ...any) {
 	c.t.Errorf("%s, %s: "+format, append([]any{c.mode, c.Name()}, args...)...)
 }
 
-// firstReply is what the reply to the message begins with.
+// firstReply returns the expected start of the reply to the message.
 func (c *unrulyCase) firstReply() string {
 	switch {
 	case c.mode == "queue":
@@ -178,17 +178,18 @@ func (c *unrulyCase) firstReply() string {
 	return "4"
 }
 
-// inQueue reports whether the queue has the message after the first offer, once it
-// has made an attempt.
+// inQueue reports whether the message is in the queue after the first offer and
+// the queue's first attempt.
 func (c *unrulyCase) inQueue() bool {
 	kept := c.Then == upstreamtest.InQueue || c.Then == upstreamtest.Stuck
 	return c.mode == "queue" && c.Then != upstreamtest.Arrived && !c.Refused() || c.mode == "auto" && kept
 }
 
-// stays reports whether the queue keeps the message for good.
+// stays reports whether the message stays in the queue permanently.
 func (c *unrulyCase) stays() bool { return c.inQueue() && c.Then == upstreamtest.Stuck }
 
-// left reports whether the first offer's message reaches the upstream in the end.
+// left reports whether the message from the first offer eventually reaches the
+// upstream.
 func (c *unrulyCase) left() bool {
 	return c.inQueue() && !c.stays() || c.Then == upstreamtest.Arrived || c.mode == "queue" && c.Copies > 0
 }
@@ -227,19 +228,19 @@ func (c *unrulyCase) send() (reply, id string) {
 	return strings.TrimSpace(reply), idPattern.FindString(reply)
 }
 
-// offer sends the message, which gets a reply that begins with want.
+// offer sends the message and checks that the reply begins with want.
 func (c *unrulyCase) offer(want string) {
 	c.reply, c.id = c.send()
 	if !strings.HasPrefix(c.reply, want) || c.id == "" {
 		c.errorf("the client is told %q, want %s", c.reply, want)
 	}
-	// 421 is about the connection to the upstream, not about the client's.
+	// 421 refers to the connection to the upstream, not to the client's.
 	if c.mode == "inline" && !strings.Contains(c.reply, strings.TrimPrefix(c.Words, "421 ")) {
 		c.errorf("the client is told %q, want %q in it", c.reply, c.Words)
 	}
 }
 
-// offerAgain sends the message as a client does that keeps it.
+// offerAgain sends the message again, as a client that still has it would.
 func (c *unrulyCase) offerAgain() {
 	if c.mode == "queue" || c.Copies == 0 || c.inQueue() || c.Then == upstreamtest.Arrived {
 		return
@@ -268,8 +269,8 @@ func (u *unruly) queue() map[string]queue.Info {
 	return all
 }
 
-// attempted reports whether an attempt was made for all messages, and those that
-// do not stay have left.
+// attempted reports whether an attempt has been made for all messages, and
+// those that do not stay are no longer in the queue.
 func (u *unruly) attempted(queued map[string]queue.Info) bool {
 	for _, c := range u.cases {
 		in, ok := queued[c.id]
@@ -280,25 +281,25 @@ func (u *unruly) attempted(queued map[string]queue.Info) bool {
 	return true
 }
 
-// compareQueue compares the queue's listing after the first attempt.
+// compareQueue checks the queue's listing after the first attempt.
 func (c *unrulyCase) compareQueue(queued map[string]queue.Info) {
 	in, ok := queued[c.id]
 	if !ok {
-		return // attempted has compared who has it
+		return // already checked by attempted
 	}
 	if in.Upstream != c.name || in.State == "held" || in.Rcpts[0].State != "waiting" || !strings.Contains(in.Rcpts[0].Reply, c.Words) {
 		c.errorf("the queue has %+v, want %q in the reply", in, c.Words)
 	}
 }
 
-// compareCopies compares the number of messages that the upstream received.
+// compareCopies checks the number of messages that the upstream received.
 func (c *unrulyCase) compareCopies() {
 	if n := c.peer.Taken(); n > c.Copies || n < min(c.Copies, 1) {
 		c.errorf("%d copies, want at most %d", n, c.Copies)
 	}
 }
 
-// reports is how many reports are due.
+// reports returns the number of expected delivery reports.
 func (u *unruly) reports() (n int) {
 	for _, c := range u.cases {
 		if c.reported() {
@@ -308,7 +309,8 @@ func (u *unruly) reports() (n int) {
 	return n
 }
 
-// reported reports whether the sender gets a report: only the queue sends one.
+// reported reports whether the sender receives a delivery report. Only the
+// queue sends them.
 func (c *unrulyCase) reported() bool { return c.mode == "queue" && c.Refused() }
 
 // mailbox returns the texts of the sender's mail.
@@ -341,7 +343,8 @@ func (c *unrulyCase) compareReports(mails []string) {
 	}
 }
 
-// words returns text with single spaces: where it is folded does not matter.
+// words returns text with single spaces, because the places where it is folded
+// do not matter.
 func words(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // logLine is a line of the log about a message.
@@ -353,7 +356,7 @@ type logLine struct {
 	}
 }
 
-// logLines returns the lines of the log by the id of their message.
+// logLines returns the log lines by message id.
 func (u *unruly) logLines() map[string][]logLine {
 	all := map[string][]logLine{}
 	for text := range strings.Lines(u.s.log.String()) {
@@ -366,8 +369,8 @@ func (u *unruly) logLines() map[string][]logLine {
 	return all
 }
 
-// compareLog compares the log: one line for the transaction with the client, and
-// one for each attempt of the queue.
+// compareLog checks the log, which has one line for the transaction with the
+// client, and one for each delivery attempt.
 func (c *unrulyCase) compareLog(lines []logLine) {
 	var client []logLine
 	var attempts []string
@@ -390,7 +393,7 @@ func (c *unrulyCase) compareLog(lines []logLine) {
 		c.errorf("the log says %+v, want %s: %s", client, verdict, c.reply)
 		return
 	}
-	if c.mode == "auto" && c.inQueue() { // what happened while the client waited
+	if c.mode == "auto" && c.inQueue() { // the attempt made while the client waited
 		said := client[0].Trail.Said
 		if len(said) == 0 || !strings.Contains(said[len(said)-1].Reply, c.Words) || said[len(said)-1].Verdict != "defer" {
 			c.errorf("the log says %+v, want %q in it", said, c.Words)
@@ -414,7 +417,7 @@ func (c *unrulyCase) compareLog(lines []logLine) {
 	}
 }
 
-// compareTrace compares what "hoplite trace ID" says.
+// compareTrace checks the output of "hoplite trace ID".
 func (c *unrulyCase) compareTrace() {
 	out, err := c.s.run("", "trace", c.id)
 	flat := words(out)
@@ -433,7 +436,8 @@ func (c *unrulyCase) compareTrace() {
 	if proof := map[string]string{"": "clear text", "self-signed": "not verified", "expired": "not verified", "good": "verified"}[c.Cert]; delivered && !strings.HasPrefix(c.Fault, "STARTTLS") && !strings.Contains(flat, proof) {
 		c.errorf("trace lacks %q\n%s", proof, out)
 	}
-	// Clear text after a handshake that failed is no plain "clear text".
+	// Clear text after a failed handshake is shown with its reason in
+	// parentheses.
 	if c.TLS == "may" && strings.HasPrefix(c.Fault, "STARTTLS") && c.Then == upstreamtest.Arrived && !strings.Contains(flat, "clear text (") {
 		c.errorf("trace lacks why it was sent in clear text\n%s", out)
 	}

@@ -51,7 +51,7 @@ func body(t *testing.T, ctx context.Context) string {
 	return html
 }
 
-// shoot saves a screenshot in the folder HOPLITE_SHOTS, if that is set.
+// shoot saves a screenshot in the folder named by $HOPLITE_SHOTS, if it is set.
 func shoot(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	dir := os.Getenv("HOPLITE_SHOTS")
@@ -76,7 +76,7 @@ func scheme(value string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// open returns the URL of a server that the browser can reach.
+// openSite starts a server that the browser can reach.
 func openSite(t *testing.T) *httptest.Server {
 	srv, _ := testServer(t, func(c *Config, _ *Env) { c.MaxPaste = 8 << 20 })
 	return srv
@@ -110,8 +110,8 @@ func TestInteropBrowserPaste(t *testing.T) {
 	}
 }
 
-// A delayed, a forged and a tampered message, each with its finding, on a telephone
-// and on a screen.
+// A delayed, a forged and a tampered message are shown with their findings, on
+// a phone and on a desktop screen.
 func TestInteropBrowserFindings(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)
@@ -203,7 +203,7 @@ func TestInteropBrowserHostile(t *testing.T) {
 	}
 }
 
-// A user logs in, reads a message's story, and makes a dry run.
+// A user logs in, views a message's history, and performs a dry run.
 func TestInteropBrowserStory(t *testing.T) {
 	ctx := browser(t)
 	srv := openSite(t)

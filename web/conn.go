@@ -35,7 +35,7 @@ func (c *served) Close() error {
 	return err
 }
 
-// give passes a connection to net/http and waits until it is closed.
+// give passes a connection to net/http and returns when it is closed.
 func (h *handover) give(ctx context.Context, c *listen.Conn) {
 	s := &served{Conn: c, done: make(chan struct{})}
 	select {
@@ -73,8 +73,8 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// client returns the address of the client, as given by PROXY if used; it is
-// invalid for Unix sockets.
+// client returns the client's address, taken from the PROXY header if there is
+// one. It is invalid for Unix sockets.
 func client(r *http.Request) netip.Addr {
 	if c, ok := r.Context().Value(connKey{}).(*served); ok {
 		return c.Client.Addr()

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// forwardingFields are the fields by which a reverse proxy names its client.
+// forwardingFields lists the fields in which a reverse proxy describes its
+// client.
 var forwardingFields = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Via"}
 
 // forwarded reports whether a request came through a reverse proxy.
@@ -19,8 +20,9 @@ func forwarded(r *http.Request) bool {
 	return false
 }
 
-// onLoopback reports whether the connection was made by a program on this machine
-// to a listener that no other machine can reach. That program may be a proxy.
+// onLoopback reports whether the connection comes from a program on this
+// machine to a listener that other machines cannot reach. That program may be a
+// proxy.
 func onLoopback(r *http.Request) bool {
 	if c, ok := r.Context().Value(connKey{}).(*served); ok {
 		unix := !c.Peer.Addr().IsValid()
@@ -33,7 +35,8 @@ func onLoopback(r *http.Request) bool {
 // isLocal reports whether the client itself is a program on this machine.
 func isLocal(r *http.Request) bool { return onLoopback(r) && !forwarded(r) }
 
-// mayLogin returns why a password must not be sent with this request, or "".
+// mayLogin returns the reason why a password must not be sent with this
+// request, or "".
 func (s *Server) mayLogin(r *http.Request) string {
 	switch {
 	case encrypted(r), isLocal(r):
@@ -54,8 +57,9 @@ func (s *Server) viaTLS(r *http.Request) bool {
 	return encrypted(r) || s.cfg.ReverseProxy && onLoopback(r) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
-// loginAddr returns the address for which failed logins are counted: the client's
-// own, behind a reverse proxy the one that the proxy added last.
+// loginAddr returns the address for which failed logins are counted: the
+// client's own address or, if the request came through a reverse proxy, the
+// last one that the proxy added.
 func (s *Server) loginAddr(r *http.Request) netip.Addr {
 	if s.cfg.ReverseProxy && onLoopback(r) {
 		all := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")

@@ -16,8 +16,9 @@ import (
 	"hoplite/internal/listen"
 )
 
-// A password goes out only over TLS, or from a program on this machine; behind a
-// reverse proxy only if the configuration says so and the proxy uses TLS.
+// A password may be sent only over TLS or by a program on this machine, and
+// through a reverse proxy only if the configuration permits it and the proxy
+// uses TLS.
 func TestMayLogin(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -25,8 +26,8 @@ func TestMayLogin(t *testing.T) {
 		tls     bool
 		proxy   bool // reverse_proxy
 		headers []string
-		want    string // a part of the refusal
-		addr    string // whose failures are counted
+		want    string // part of the refusal
+		addr    string // address whose failures are counted
 	}{
 		{"this machine", "127.0.0.1:4000", false, false, nil, "", "127.0.0.1"},
 		{"this machine by IPv6", "[::1]:4000", false, false, nil, "", "::1"},
@@ -60,8 +61,8 @@ func TestMayLogin(t *testing.T) {
 	}
 }
 
-// On a listener that other machines can reach, a loopback client may be a proxy:
-// it is not local.
+// On a listener that other machines can reach, a loopback client is not local,
+// because it may be a proxy.
 func TestLoginByListener(t *testing.T) {
 	for address, want := range map[string]int{"127.0.0.1:0": http.StatusOK, "0.0.0.0:0": http.StatusForbidden} {
 		s, err := New(Config{}, Env{Hostname: "mail.example.org", Log: zerolog.Nop(), Login: func(context.Context, netip.Addr, string, string) (Account, error) { return Account{}, ErrLogin }})
@@ -86,7 +87,8 @@ func TestLoginByListener(t *testing.T) {
 			text, _ := io.ReadAll(res.Body)
 			res.Body.Close()
 			if path == "/" && want == http.StatusForbidden {
-				// The page leads to the login, which says what is missing.
+				// The page redirects to the login page, which explains the
+				// problem.
 				status = http.StatusForbidden
 			}
 			if res.StatusCode != status {

@@ -18,7 +18,7 @@ const (
 	maxSessions   = 1000
 )
 
-// maxLife is the maximum duration of a login, even if it is in use, unless
+// maxLife is the maximum duration of a login, even if it is active, unless
 // session_time is longer.
 const maxLife = 12 * time.Hour
 
@@ -34,8 +34,8 @@ type sessions struct {
 type session struct {
 	account Account
 	stamp   string
-	until   time.Time // end unless it is used before then
-	end     time.Time // end even if it is used
+	until   time.Time // expiry if the session is not used before
+	end     time.Time // expiry even if the session is used
 }
 
 func newSessions(life time.Duration, current func(string) (Account, string, bool)) *sessions {
@@ -91,8 +91,8 @@ func (s *sessions) find(token string) (Account, bool) {
 // its maximum age.
 func (v *session) over(now time.Time) bool { return now.After(v.until) || now.After(v.end) }
 
-// closeOf ends all sessions of an account that no longer exists or has another
-// password. The caller holds the lock.
+// closeOf ends all sessions of an account that no longer exists or whose
+// password has changed. The caller must hold the lock.
 func (s *sessions) closeOf(name string) {
 	for k, v := range s.by {
 		if v.account.Name == name {
@@ -126,7 +126,7 @@ func (s *Server) cookie(r *http.Request, name, value string) *http.Cookie {
 	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.viaTLS(r)}
 }
 
-// token returns the value that this visitor's forms must send back. It is
+// token returns the value that forms from this visitor must contain. It is
 // signed with the server's secret and bound to a cookie that no other site can
 // read or set.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) string {
@@ -155,7 +155,7 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "This server has no accounts.")
 		return
 	}
-	if why := s.mayLogin(r); why != "" { // before a password is typed
+	if why := s.mayLogin(r); why != "" { // before the user enters a password
 		s.fail(w, r, http.StatusForbidden, why)
 		return
 	}

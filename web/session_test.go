@@ -33,8 +33,8 @@ func TestSessions(t *testing.T) {
 			if a, ok := s.find(first); a != tt.want || ok != tt.ok {
 				t.Errorf("%+v, %v", a, ok)
 			}
-			// The change that ended one session has ended the others too, even
-			// if it is undone.
+			// The change has ended the other sessions as well, even if it is
+			// undone.
 			st = state{stamp: "1"}
 			if _, ok := s.find(second); ok != tt.ok {
 				t.Errorf("the other session: %v", ok)

@@ -60,7 +60,7 @@ func visibleStories(acc Account, records []history.Record) []story.Story {
 	return story.Tell(entries(records), story.Viewer{Account: acc.Name, Admin: acc.Admin})
 }
 
-// entries returns records as mail/story reads them.
+// entries converts records to the form that mail/story reads.
 func entries(records []history.Record) []story.Entry {
 	list := make([]story.Entry, len(records))
 	for i := range records {
@@ -76,7 +76,7 @@ type chainPage struct {
 	Asked bool
 }
 
-// chain shows what the filter chain would do with a message.
+// chain shows the effect of the filter chain on a message.
 func (s *Server) chain(w http.ResponseWriter, r *http.Request) {
 	acc, ok := s.account(r)
 	if !ok || s.env.Explain == nil {

@@ -9,8 +9,8 @@ import (
 	"hoplite/mail/trace"
 )
 
-// picture draws the whole waterfall as one self-contained SVG file, for tickets
-// and mails. The file contains no script and loads nothing.
+// picture renders the whole waterfall as a self-contained SVG file, for tickets
+// and mail. The file contains no script and loads nothing.
 func picture(t *trace.Trace, pseudonym func(string) string, log bool) string {
 	text := func(s string) string { return html.EscapeString(safe.Line(pseudonym(s))) }
 	const (

@@ -76,7 +76,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 
 // pasted returns the text or the file from the form.
 func (s *Server) pasted(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// The encoding of a form makes a header up to three times as large.
+	// Form encoding can make a header up to three times as large.
 	r.Body = http.MaxBytesReader(w, r.Body, 3*int64(s.cfg.MaxPaste)+64<<10)
 	// ParseMultipartForm hides the errors of ParseForm.
 	if err := r.ParseForm(); err != nil {
@@ -109,8 +109,8 @@ func readFile(f multipart.File, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// inspector returns what examines a message for a request. Only an account sees
-// what history says about it, as far as the account may.
+// inspector returns the inspector for a request. The report includes history
+// only for a logged-in account, and only the records that the account may see.
 func (s *Server) inspector(r *http.Request, c choices) *inspect.Inspector {
 	i := &inspect.Inspector{}
 	if s.env.Options != nil {
@@ -122,8 +122,8 @@ func (s *Server) inspector(r *http.Request, c choices) *inspect.Inspector {
 	return i
 }
 
-// records searches history for a message. A search that fails is logged, because
-// the path of the message can be shown without it.
+// records searches history for a message. An error is only logged, because the
+// path of the message can be shown without history.
 func (s *Server) records(ctx context.Context, k inspect.Key) ([]story.Entry, error) {
 	q := history.Query{ID: k.ID, MessageID: k.MessageID, Limit: 20, Join: true}
 	if k.EnvID != "" {

@@ -94,7 +94,7 @@ type bounced struct {
 
 // axis maps times to positions.
 type axis struct {
-	span time.Duration // since the first hop
+	span time.Duration // duration since the first hop
 	base time.Time
 	log  bool
 }
@@ -185,7 +185,7 @@ func (a axis) bar(t *trace.Trace, i int) bar {
 	return b
 }
 
-// view returns the page of a report.
+// view returns the page for a report.
 func (s *Server) view(rep *inspect.Report, pseudonym func(string) string, c choices) *view {
 	text := func(s string) string { return safe.Line(pseudonym(s)) }
 	v := makeView(rep.Trace, text, c)
@@ -212,7 +212,7 @@ func (s *Server) view(rep *inspect.Report, pseudonym func(string) string, c choi
 	return v
 }
 
-// content adds what the message contains.
+// content adds the contents of the message.
 func (v *view) content(c *inspect.Content) {
 	if !c.Notable() {
 		return
@@ -223,7 +223,7 @@ func (v *view) content(c *inspect.Content) {
 		for line := range strings.Lines(b.String()) {
 			v.SMIME = append(v.SMIME, safe.Line(strings.TrimRight(line, "\n")))
 		}
-		return // which lists the parts, too
+		return // the report lists the parts as well
 	}
 	for _, p := range c.Parts {
 		v.Parts = append(v.Parts, safe.Line(p.Part+"  "+p.String()))
@@ -325,7 +325,7 @@ func makeRow(t *trace.Trace, i int, a axis, text func(string) string) row {
 	return o
 }
 
-// pieces splits the raw line at the edges of its fields.
+// pieces splits the raw line at the boundaries of its fields.
 func pieces(s *trace.Step, text func(string) string) []piece {
 	raw := s.Raw
 	if len(raw) > 4000 {
@@ -351,7 +351,7 @@ func pieces(s *trace.Step, text func(string) string) []piece {
 	return list
 }
 
-// lines splits a folded field at its line ends.
+// lines splits a folded field at its line breaks.
 func lines(s string, text func(string) string) string {
 	parts := strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
 	for i := range parts {

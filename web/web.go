@@ -1,12 +1,12 @@
 // Package web serves pages for browsers: a pasted header as a waterfall of its
-// hops, the story of a message that passed through this server, and a dry run
+// hops, the history of a message that passed through this server, and a dry run
 // of the filter chain.
 //
 // Pages are rendered on the server and need no script; nothing is loaded from
 // elsewhere, and the content security policy allows no script at all. Text from
 // messages goes through mail/safe and html/template. The content comes from
 // mail/trace and mail/story; this package is responsible only for its
-// presentation and for logins. Start at Handler.
+// presentation and for logins. Start with Handler.
 package web
 
 import (
@@ -49,9 +49,9 @@ type Config struct {
 	// must use TLS towards browsers and set X-Forwarded-Proto and X-Forwarded-For.
 	// Without it, a request that has passed a proxy cannot log in.
 	ReverseProxy bool `hcl:"reverse_proxy,optional"`
-	// MaxPaste is the largest header or message that is accepted.
+	// MaxPaste is the maximum size of a pasted header or message.
 	MaxPaste conf.Bytes `hcl:"max_paste,optional" default:"8MiB"`
-	// KeepLinks is the longest time for which a permalink is kept.
+	// KeepLinks is the maximum time a permalink is kept.
 	KeepLinks time.Duration `hcl:"keep_links,optional" default:"30d"`
 	// SessionTime is the time after which an idle login expires. Every login ends
 	// after 12 hours, or after this time if that is longer, and when the account's
@@ -59,12 +59,13 @@ type Config struct {
 	SessionTime time.Duration `hcl:"session_time,optional" default:"1h"`
 }
 
-// Env holds the dependencies of the pages on the rest of the program. A page
-// whose function is nil does not exist.
+// Env holds the functions and data that the pages need from the rest of the
+// program. A page whose function is nil does not exist.
 type Env struct {
 	Hostname string
 	Log      zerolog.Logger
-	// Options returns the trusted networks, our names and the known clocks.
+	// Options returns the trusted networks, the server's names and the known
+	// clock errors.
 	Options func() trace.Options
 	// Login checks a name and password.
 	Login func(ctx context.Context, client netip.Addr, name, password string) (Account, error)
@@ -80,8 +81,9 @@ type Env struct {
 	Explain func(ctx context.Context, q Question) ([]string, error)
 	// Links is the folder for permalinks.
 	Links string
-	// Challenge, if not nil, answers requests before the pages do: those by which an
-	// authority of certificates checks that this is the server of a name.
+	// Challenge, if not nil, handles requests before the pages do. It answers
+	// the requests with which a certificate authority verifies that this server
+	// controls a domain name.
 	Challenge func(next http.Handler) http.Handler
 }
 
@@ -94,7 +96,7 @@ type Account struct {
 // Question describes a message for a dry run.
 type Question struct{ IP, Helo, From, To string }
 
-// ErrLogin means that the name or password is wrong, and ErrBusy that there
+// ErrLogin means that the name or password is wrong; ErrBusy means that there
 // were too many failed logins.
 var (
 	ErrLogin = errors.New("wrong name or password")
@@ -111,7 +113,7 @@ type Server struct {
 	html     *template.Template
 	sessions *sessions
 	links    *links
-	secret   [32]byte // random for each process; signs form tokens
+	secret   [32]byte // signs form tokens; random for each process
 	working  chan struct{}
 
 	http  *http.Server
@@ -156,7 +158,7 @@ func (s *Server) Drain() { go s.http.Shutdown(context.Background()) }
 // Close closes all connections.
 func (s *Server) Close() { s.http.Close() }
 
-// Refuse returns the response for a client that is turned away.
+// Refuse returns the response for a client whose connection is refused.
 func Refuse(r listen.Reason) string {
 	return "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n" + string(r) + "\r\n"
 }
@@ -245,7 +247,7 @@ func (s *Server) knownHost(hostport string) bool {
 
 // sameOrigin reports whether a form came from one of our pages. Browsers
 // indicate this in Sec-Fetch-Site or Origin. A client that sends neither is not
-// a browser; where it matters, the form's token is required.
+// a browser. Where this matters, the form's token is required.
 func sameOrigin(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin" || site == "none"
@@ -262,7 +264,7 @@ func sameOrigin(r *http.Request) bool {
 type page struct {
 	Title   string
 	Account Account
-	Token   string // of the forms
+	Token   string // form token
 	Stories bool
 	Chain   bool
 	Error   string

@@ -170,7 +170,7 @@ func TestTraceFile(t *testing.T) {
 	}
 }
 
-// upload sends a file as the form of the first page does.
+// upload sends a file in the same way as the form on the start page.
 func upload(t *testing.T, c *http.Client, server, name, content string) (int, string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -212,9 +212,9 @@ hi
 --B--
 `
 
-// TestFindings checks that the page shows what hoplite trace shows: attachments,
-// signatures, and the message of a bounce in our history. It gives no flags of the
-// command as advice.
+// TestFindings checks that the page shows the same findings as hoplite trace:
+// attachments, signatures, and the bounced message in our history. It must not
+// mention flags of the command.
 func TestFindings(t *testing.T) {
 	srv, c := testServer(t, nil)
 	signed, err := os.ReadFile("../mail/smime/testdata/company/good.eml")
@@ -247,8 +247,8 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// TestBounceInHistory checks that only an account that may see the message learns
-// what history says about it.
+// TestBounceInHistory checks that history about a message is shown only to an
+// account that may see the message.
 func TestBounceInHistory(t *testing.T) {
 	for name, known := range map[string]bool{"root@a.example": true, "ann@a.example": true, "eve@a.example": false, "": false} {
 		srv, c := testServer(t, nil)
@@ -379,7 +379,8 @@ func TestLargePaste(t *testing.T) {
 	if code, body, _ := post(t, c, srv.URL+"/trace", url.Values{"text": {strings.Repeat("x", 1<<20+1)}}); code != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d %s", code, body)
 	}
-	// Over a socket the response may be lost while the client is still writing.
+	// Over a real connection, the response may be lost while the client is
+	// still writing.
 	req := httptest.NewRequest("POST", "http://localhost/trace", strings.NewReader("text="+strings.Repeat("y", 5<<20)))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	rec := httptest.NewRecorder()
@@ -519,9 +520,9 @@ func TestCookies(t *testing.T) {
 	}
 }
 
-// A password crosses a network only over TLS. On a loopback listener the client is
-// on this machine; elsewhere a loopback address may be that of a proxy which
-// received the password in clear text.
+// A password crosses a network only over TLS. On a loopback listener the client
+// is on this machine. On other listeners, a loopback address may be that of a
+// proxy that received the password in clear text.
 func TestLoginNeedsTLS(t *testing.T) {
 	certs := testCerts(t)
 	for _, tc := range []struct {
@@ -575,8 +576,8 @@ func testCerts(t *testing.T) *listen.Certs {
 	return certs
 }
 
-// listening runs a server on a listener, with TLS from the start or a PROXY line for
-// each connection, and returns its address on loopback and a client.
+// listening runs a server on a listener, with implicit TLS or a PROXY line for
+// each connection, and returns its loopback address and a client.
 func listening(t *testing.T, on string, certs *listen.Certs, secure bool, proxied string) (string, *http.Client) {
 	t.Helper()
 	s, err := New(Config{MaxPaste: 1 << 20, Open: true}, Env{

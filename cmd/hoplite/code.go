@@ -106,7 +106,7 @@ type codeJSON struct {
 	Source string   `json:"source,omitempty"`
 }
 
-// list returns the explanations for programs.
+// list returns the explanations in their JSON form.
 func (e explanation) list() []codeJSON {
 	list := []codeJSON{}
 	for _, r := range e.Refusals {

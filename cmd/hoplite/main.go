@@ -2,9 +2,9 @@
 // and LMTP, runs it through a chain of filters, and forwards it in-line, through
 // a queue, or into Maildirs that it serves over POP3 and IMAP.
 //
-// This package is the command line. The commands that trace and explain mail are
-// here; the others are below internal/command, by subject. The running program is
-// assembled in internal/server.
+// This package is the command line. It contains the commands that trace and
+// explain mail; the others are below internal/command, by subject. The running
+// program is assembled in internal/server.
 package main
 
 import (

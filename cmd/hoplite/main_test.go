@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Every page of help fits a terminal of 80 columns, and lists the exit codes of a
-// command that does something.
+// Every help page fits an 80-column terminal, and the help of a command that
+// does something lists its exit codes.
 func TestHelpFits(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {

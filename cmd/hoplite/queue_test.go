@@ -118,8 +118,8 @@ func queueLine(t *testing.T, args ...string) (int, string) {
 	return command.Run(t.Context(), cmd), out.String()
 }
 
-// The commands give the same answers for the files of a stopped server and for
-// a running server.
+// The commands have the same results with the files of a stopped server and
+// with a running server.
 func TestQueueCommand(t *testing.T) {
 	for _, mode := range []string{"stopped", "running"} {
 		t.Run(mode, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestQueueCommand(t *testing.T) {
 			}
 			export := t.TempDir()
 			for _, tc := range []struct {
-				line string // $0 and so on are the ids
+				line string // $0, $1, ... are the ids
 				code int
 				has  string
 				not  string
@@ -163,7 +163,7 @@ func TestQueueCommand(t *testing.T) {
 				{line: "queue delete $1 nobody", code: 1, has: "1 of 2 ids are not in the queue"},
 				{line: "queue bounce $0 --text no --json", has: `"done": 1`},
 				{line: "queue list", has: "<ann@example.org>", not: "$1"},
-				{line: "queue delete --all", has: "delete: 2 messages"}, // the report among them
+				{line: "queue delete --all", has: "delete: 2 messages"}, // including the report
 				{line: "queue", has: "the queue is empty"},
 			} {
 				line := tc.line
@@ -174,7 +174,7 @@ func TestQueueCommand(t *testing.T) {
 				}
 				code, out := queueLine(t, append(strings.Fields(line), "-c", path)...)
 				for deadline := time.Now().Add(10 * time.Second); strings.Contains(out, `"busy"`) && time.Now().Before(deadline); {
-					time.Sleep(10 * time.Millisecond) // it was being delivered at that moment
+					time.Sleep(10 * time.Millisecond) // it was being delivered
 					code, out = queueLine(t, append(strings.Fields(line), "-c", path)...)
 				}
 				if code != tc.code || !strings.Contains(out, tc.has) || tc.not != "" && strings.Contains(out, tc.not) {

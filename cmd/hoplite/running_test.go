@@ -70,8 +70,8 @@ func startServer(t *testing.T, path string) {
 	}
 }
 
-// The commands about a running server: they wait for the outcome, and a change of
-// accounts or aliases has taken effect when they return.
+// Commands that contact a running server wait for the outcome: when they
+// return, a change to accounts or aliases has taken effect.
 func TestRunningServer(t *testing.T) {
 	path := sitetest.Write(t, runningConfig, nil)
 	for _, line := range []string{"status", "reload", "user unblock --all"} {
@@ -128,8 +128,8 @@ func TestRunningServer(t *testing.T) {
 	}
 }
 
-// Aliases are added to and removed from the file; what would lead back to itself
-// is refused.
+// Aliases are added to and removed from the file. An alias that would resolve
+// to itself is refused.
 func TestAliasCommands(t *testing.T) {
 	path := sitetest.Write(t, runningConfig, map[string]string{
 		"users":   "ann@mail.example.org\nbob@mail.example.org\n\tforward bob@up.example\n",
@@ -169,7 +169,7 @@ func TestAliasCommands(t *testing.T) {
 	}
 }
 
-// check --json has the findings, or the plan.
+// check --json prints the findings or the plan.
 func TestCheckJSON(t *testing.T) {
 	path := sitetest.Write(t, runningConfig, nil)
 	out, code := runLine(t, "", "check", "--json", "-c", path)

@@ -9,8 +9,8 @@ import (
 	"hoplite/cmd/hoplite/internal/sitetest"
 )
 
-// The server does not start if a filter cannot be read, because the filter
-// would silently be missing.
+// The server does not start if a filter cannot be read, because it would
+// otherwise run without the filter.
 func TestServeRefusesAMistakeInAFilter(t *testing.T) {
 	config := sitetest.Write(t, `smtp "in" {
   listen = ["127.0.0.1:0"]

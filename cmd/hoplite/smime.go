@@ -26,7 +26,7 @@ type smimeFlags struct {
 	foldCase, useSender bool
 }
 
-// maxSmimeFile is the size of the largest input that is read into memory.
+// maxSmimeFile is the maximum size of input that is read into memory.
 const maxSmimeFile = 256 << 20
 
 func smimeCommand() *cobra.Command {

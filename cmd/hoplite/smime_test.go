@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// corpus is a sample of the S/MIME packages.
+// smimeSample returns a sample message from the S/MIME packages.
 func smimeSample(t *testing.T, name string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("../../mail/cms/testdata", name))

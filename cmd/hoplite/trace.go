@@ -31,8 +31,8 @@ type traceFlags struct {
 	trusted, ours       []string
 	mailbox             string
 	from, to, since     string
-	// config reads relay.hcl; told is false for the built-in one, which does
-	// not describe this site.
+	// config reads relay.hcl. told is false for the built-in configuration,
+	// which does not describe this site.
 	config func() (cfg *config.Config, told bool, err error)
 }
 

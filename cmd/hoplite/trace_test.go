@@ -89,7 +89,7 @@ func TestTraceASCII(t *testing.T) {
 	}
 }
 
-// The text of a message must not reach the terminal as commands to it.
+// The text of a message must not control the terminal.
 func TestTraceHostile(t *testing.T) {
 	t.Setenv("LANG", "C.UTF-8")
 	msg := "Received: from \x1b]0;owned\x07 (\x1b[2J [192.0.2.1]) by a\u202eb.example with SMTP; Tue, 12 May 2026 08:30:00 +0000\nFrom: \x1b[31m\nSubject: =cmd\n\n"
@@ -133,7 +133,7 @@ func TestTraceReceived(t *testing.T) {
 		v, _ := json.Marshal(fmt.Sprintf("from h%d.example\r\n\tby \"mx\".example with ESMTP id x%d; Tue, 12 May 2026 08:30:00 +0000", i, i))
 		fmt.Fprintf(&in, "%s\n", v)
 	}
-	in.WriteString(`"from \u00fc.example by b.example"`) // no line end
+	in.WriteString(`"from \u00fc.example by b.example"`) // no final newline
 	out, code := hopliteRun(t, in.String(), "trace", "--received")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if code != 0 || len(lines) != n+1 {

@@ -19,8 +19,8 @@ import (
 	"hoplite/mail/trace/inspect"
 )
 
-// dnsChecks evaluates authentication at present, with the resolver and the DNS
-// lists of the configuration.
+// dnsChecks evaluates authentication as of now, with the configured resolver
+// and DNS lists.
 type dnsChecks struct {
 	dmarc.Lookup
 	lists []*dnsbl.Filter

@@ -17,7 +17,7 @@ import (
 // object for each, in order. A line that is not a JSON string is read verbatim.
 // Batches are parsed on all cores.
 func receivedLines(r io.Reader, w io.Writer) error {
-	// With the default setting, the small heap would be collected constantly.
+	// With the default setting, this small heap would be collected constantly.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	workers := runtime.GOMAXPROCS(0)
 	jobs, order := make(chan *batch, workers), make(chan *batch, 4*workers)
@@ -91,10 +91,10 @@ func writeBatches(w io.Writer, order <-chan *batch) error {
 	return err
 }
 
-// maxReceivedLine is the longest line of input.
+// maxReceivedLine is the maximum length of an input line.
 const maxReceivedLine = 1 << 20
 
-// nextBatch returns the available input, up to the end of a line.
+// nextBatch returns the available input, ending at the end of a line.
 func nextBatch(in *bufio.Reader) ([]byte, error) {
 	if _, err := in.Peek(1); err != nil {
 		return nil, err

@@ -93,8 +93,9 @@ func findHistory(ctx context.Context, h *history.Reader, id, from, to string, si
 	return h.Find(ctx, history.Query{MessageID: id, Join: true})
 }
 
-// addressQuery returns the query for patterns over sender and recipient. A whole
-// address in ASCII is found by the index, everything else by reading all records.
+// addressQuery returns the query for patterns over sender and recipient. The
+// index is used to find a complete ASCII address; any other pattern requires
+// reading all records.
 func addressQuery(from, to string) (history.Query, error) {
 	var q history.Query
 	var match []func(*history.Record) bool
@@ -135,7 +136,7 @@ func transactions(found []history.Record) int {
 	return len(ids)
 }
 
-// historyEntries returns records as mail/story reads them.
+// historyEntries converts records to the form that mail/story reads.
 func historyEntries(found []history.Record) []story.Entry {
 	list := make([]story.Entry, len(found))
 	for i := range found {
@@ -169,8 +170,8 @@ func awaitRecord(ctx context.Context, id string, find func(context.Context) ([]h
 	}
 }
 
-// records returns a function that searches our own history, or nil if there is
-// no configuration to locate it or it is not readable.
+// records returns a function that searches this server's history, or nil if
+// there is no configuration to locate it or it cannot be read.
 func (f *traceFlags) records() inspect.Records {
 	cfg, told, err := f.config()
 	if err != nil || !told {

@@ -15,7 +15,7 @@ import (
 	"hoplite/mail/story"
 )
 
-// The sender and recipient of a search are patterns, as everywhere.
+// The sender and recipient of a search are patterns, as in other commands.
 func TestAddressQuery(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
@@ -54,7 +54,7 @@ func TestAddressQuery(t *testing.T) {
 	}
 }
 
-// The client receives our id before the record of its message is written.
+// The client receives the id of its message before the record is written.
 func TestTraceWaitsForRecord(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "relay.hcl")

@@ -24,7 +24,8 @@ func runLine(t *testing.T, stdin string, args ...string) (string, int) {
 	return out.String(), code
 }
 
-// inConfig makes a folder with a configuration and changes to it.
+// inConfig creates a folder with a configuration and makes it the current
+// folder.
 func inConfig(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -24,8 +24,8 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// revision returns the commit that the program was built from, if the build
-// recorded it.
+// revision returns the commit that the program was built from, or "" if the
+// build did not record it.
 func revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -9,8 +9,9 @@ import (
 	"hoplite/internal/resolve/resolvetest"
 )
 
-// bodies holds blocks for filters whose Check needs more than the required
-// attributes, which TestKinds sets to their examples.
+// bodies holds block bodies for filters whose Check needs more than the
+// required attributes. TestKinds sets the required attributes to their
+// examples.
 var bodies = map[string]string{
 	"dnsbl": "list \"bl.example\" {\n weight = 3\n}",
 	"rate":  "limit \"address\" {\n messages = \"100/1h\"\n}",
@@ -28,7 +29,7 @@ func body(k filters.Kind) string {
 	return conftest.Example(k.Config())
 }
 
-// Every filter can be made from its smallest block, and implements a stage.
+// Every filter can be created from its smallest block, and implements a stage.
 func TestKinds(t *testing.T) {
 	for _, k := range Kinds {
 		t.Run(k.Name, func(t *testing.T) {

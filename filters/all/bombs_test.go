@@ -17,13 +17,13 @@ import (
 	"hoplite/mail"
 )
 
-// everything is a chain of all filters that need no other program.
+// everything returns a chain of all filters that do not need another program.
 func everything(t *testing.T, dns resolve.Resolver) *filters.Chain {
 	t.Helper()
 	c := &filters.Chain{Name: "all"}
 	for _, k := range Kinds {
 		if k.Name == "sign" || k.Name == "milter" {
-			continue // need a key, and a program
+			continue // they need a key and another program
 		}
 		text := body(k)
 		switch k.Name {
@@ -41,7 +41,7 @@ func everything(t *testing.T, dns resolve.Resolver) *filters.Chain {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Every filter runs, whatever the verdict of the previous one.
+		// Shadow makes every filter run regardless of the earlier verdicts.
 		c.Entries = append(c.Entries, filters.Entry{Name: k.Name, Filter: made, Shadow: true})
 	}
 	return c
@@ -116,14 +116,15 @@ var bombs = []struct {
 }
 
 // With every filter enabled, memory grows no faster than the size of the
-// message: twice the size takes at most about twice the memory. (Time is logged
-// but not tested; the goal is below a second for each.)
+// message: a message of twice the size uses at most about twice the memory.
+// (Time is logged but not tested; the goal is less than a second for each
+// message.)
 func TestBombs(t *testing.T) {
 	z := resolvetest.MustZone("_dmarc.example.com TXT \"v=DMARC1; p=reject\"\nexample.com TXT \"v=spf1 -all\"")
 	chain := everything(t, resolve.NewCached(z, 1000))
 	for _, b := range bombs {
 		t.Run(b.name, func(t *testing.T) {
-			judge(t, chain, b.make(b.n/4)) // caches and pools are full now
+			judge(t, chain, b.make(b.n/4)) // fills caches and pools
 			asked := z.Asked()
 			half, _ := judge(t, chain, b.make(b.n/2))
 			whole, took := judge(t, chain, b.make(b.n))

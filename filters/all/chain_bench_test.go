@@ -18,9 +18,9 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// BenchmarkChain runs a signed message of 10 KiB through every filter that
-// needs no other program, with DNS answers in memory, first with DKIM and then
-// without.
+// BenchmarkChain runs a signed message of 10 KiB through every filter that does
+// not need another program, with DNS answers in memory, first with and then
+// without the dkim filter.
 func BenchmarkChain(b *testing.B) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package all
 
-// slack is the memory that pools may take in addition to a bomb.
+// slack is the memory that pools may use in addition to a bomb.
 const slack = 2 << 20

@@ -1,8 +1,8 @@
 // Package arc is the filter that validates the Authenticated Received Chain of
 // incoming mail and, as the last stage of a route, seals outgoing mail (RFC
-// 8617). Servers that forward and change mail seal it, so that the next server
-// can see the authentication results from before the change. Package mail/arc
-// implements validation and sealing.
+// 8617). Servers that change mail when forwarding it seal it, so that the next
+// server can see the authentication results from before the change. Package
+// mail/arc implements validation and sealing.
 package arc
 
 import (
@@ -23,7 +23,7 @@ import (
 // it seals.
 type Config struct {
 	conf.Pos
-	// Domain is the domain to seal with; only routes need it.
+	// Domain is the domain to seal with. It is needed only in routes.
 	Domain string `hcl:"domain,optional" example:"example.org"`
 	// Selector is the selector of the key, as in the "sign" filter.
 	Selector string `hcl:"selector,optional" example:"s2026"`
@@ -80,8 +80,8 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return v, nil
 }
 
-// AtSend returns a new set of fields: our authentication results, a signature
-// of the outgoing message, and the seal over the chain.
+// AtSend returns a new set of fields: this server's authentication results, a
+// signature of the outgoing message, and a seal of the chain.
 func (f *Filter) AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Message) ([]byte, error) {
 	if f.cfg.Domain == "" {
 		return nil, fmt.Errorf("arc: the route has no domain to seal with")
@@ -98,8 +98,8 @@ func (f *Filter) AtSend(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return s.Seal(m, c, f.seen(tx, c), tx.Trail.Auth)
 }
 
-// seen returns the state of the chain on arrival, because our own edits must
-// not invalidate it.
+// seen returns the state of the chain when the message arrived, because our own
+// edits must not invalidate it.
 func (f *Filter) seen(tx *mail.Transaction, c *arc.Chain) string {
 	for i := range tx.Trail.Auth {
 		if a := &tx.Trail.Auth[i]; a.Method == "arc" {

@@ -27,8 +27,8 @@ func message(t *testing.T, text string) *mail.Message {
 	return m
 }
 
-// A message that one server sealed and the next one changed and sealed has a
-// passing chain of two sets.
+// A message that is sealed by one server, then changed and sealed by the next,
+// has a valid chain of two sets.
 func TestSealAndValidate(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
 	record := "TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) + "\"\n"

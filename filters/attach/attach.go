@@ -20,11 +20,11 @@ import (
 
 // Config is the filter "attach" { ... } block of a chain.
 type Config struct {
-	// Rules is applied to each item found; of all matching rules, the most
-	// severe action is taken. Without rules the filter only records the
-	// contents of a message.
+	// Rules lists the rules, which are applied to each item found. If several
+	// match, the most severe action is taken. Without rules the filter only
+	// records the contents of a message.
 	Rules []Rule `hcl:"rule,block"`
-	// Depth is the number of nested containers that are opened.
+	// Depth is the maximum number of nested containers that are opened.
 	Depth int `hcl:"depth,optional" default:"4"`
 	// Files is the maximum number of items listed for one message.
 	Files int `hcl:"files,optional" default:"1000"`
@@ -37,7 +37,7 @@ type Config struct {
 }
 
 // Rule is an action for mail with certain attachments. All of its conditions
-// must match the same item; of a list, one matching entry is enough.
+// must match the same item; a list matches if one of its entries does.
 type Rule struct {
 	// Name identifies the rule in logs and replies.
 	Name string `hcl:"name,label"`
@@ -57,13 +57,13 @@ type Rule struct {
 	// Encrypted matches archives that need a password, their contents, and mail
 	// encrypted with S/MIME.
 	Encrypted bool `hcl:"encrypted,optional"`
-	// Unread matches items that could not be scanned completely: damaged or
+	// Unread matches items that cannot be scanned completely: damaged or
 	// unknown containers, parts that different mail programs would decode
 	// differently, and anything beyond the limits above.
 	Unread bool `hcl:"unread,optional"`
 	// Tricks lists ways to disguise a file: double-extension, hidden-extension,
-	// reversed-name, several-names, path, type-mismatch, macros; "any" stands
-	// for all of them.
+	// reversed-name, several-names, path, type-mismatch, macros; "any" selects
+	// all of them.
 	Tricks []string `hcl:"tricks,optional"`
 }
 
@@ -166,7 +166,7 @@ func act(v filters.Verdict, action, reason string) filters.Verdict {
 // maxListed limits the entries on the trail of a message without rules.
 const maxListed = 20
 
-// listed describes the contents of a message other than its text.
+// listed describes the contents of a message, except its text.
 func listed(items []attachments.Item) (facts []mail.Fact) {
 	for _, it := range items {
 		if it.Name == "" && it.Via == "mime" {

@@ -34,7 +34,7 @@ func judge(t *testing.T, cfg Config, msg string) filters.Verdict {
 	return v
 }
 
-// A rule holds for one item, for which all of its conditions must hold.
+// A rule matches an item only if all of its conditions match that item.
 func TestHolds(t *testing.T) {
 	exe := attachments.Item{Name: "Invoice.PDF.exe", Kind: "application/vnd.microsoft.portable-executable", Type: "application/pdf", Size: 100, Tricks: []string{"double-extension"}}
 	twice := attachments.Item{Name: "a.txt", Names: []string{"a.txt", "b.scr"}, Kind: "text/plain", Size: 5}
@@ -44,7 +44,7 @@ func TestHolds(t *testing.T) {
 		name string
 		rule Rule
 		item attachments.Item
-		why  string // "" if it does not hold
+		why  string // "" if it does not match
 	}{
 		{"a name", Rule{Names: []string{"*.pdf.exe"}}, exe, "named *.pdf.exe"},
 		{"a name, as it looks without its folder", Rule{Names: []string{"run.exe"}}, attachments.Item{Name: "x/y/run.exe"}, "named run.exe"},
@@ -80,7 +80,7 @@ func TestHolds(t *testing.T) {
 	}
 }
 
-// Of all rules that match, the most severe action is taken, and the reply names
+// If several rules match, the most severe action is taken, and the reply names
 // the rule and the file.
 func TestSeverity(t *testing.T) {
 	msg := attachmentstest.Message(attachmentstest.Named("text/plain", "run.exe"), attachmentstest.Program)
@@ -108,7 +108,8 @@ func TestSeverity(t *testing.T) {
 	}
 }
 
-// Programs are found in every kind of archive, and what is not read is reported.
+// Programs are found in every kind of archive, and unread contents are
+// reported.
 func TestArchives(t *testing.T) {
 	exe := string(attachmentstest.Program)
 	seven, err := os.ReadFile("../../mail/attachments/archive/testdata/lzma2.7z")
@@ -141,7 +142,7 @@ func TestArchives(t *testing.T) {
 	}
 }
 
-// Without rules the filter records what a message contains, 20 items at most.
+// Without rules the filter records at most 20 items of a message's contents.
 func TestRecord(t *testing.T) {
 	v := judge(t, Config{}, attachmentstest.Message(attachmentstest.Named("application/pdf", "a.pdf"), []byte("%PDF-1.4")))
 	if v.Action != "" || len(v.Facts) != 1 || v.Facts[0].Key != "attachment" || !strings.Contains(v.Facts[0].Value, `"a.pdf", application/pdf`) {
@@ -160,7 +161,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// The limits of the configuration are those of the scan.
+// The configured limits apply to the scan.
 func TestLimits(t *testing.T) {
 	zip := attachmentstest.Zip(t, "a.zip", string(attachmentstest.Zip(t, "b.zip", string(attachmentstest.Zip(t, "run.exe", string(attachmentstest.Program))))))
 	msg := attachmentstest.Message(attachmentstest.Named("application/zip", "a.zip"), zip)

@@ -1,9 +1,9 @@
 // Package dkim is the filter that verifies DKIM signatures (RFC 6376).
 //
-// Its results are used for Authentication-Results and by a dmarc filter after
-// it. A broken signature is treated as no signature, because mailing lists
-// break valid ones, unless the settings below say otherwise. Package mail/dkim
-// verifies the signatures.
+// Its results are used in Authentication-Results and by a subsequent dmarc
+// filter. Unless configured otherwise, a broken signature is treated like no
+// signature, because mailing lists break valid ones. Package mail/dkim verifies
+// the signatures.
 package dkim
 
 import (

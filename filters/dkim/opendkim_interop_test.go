@@ -27,8 +27,8 @@ import (
 )
 
 // The same signed messages pass through opendkim, as a milter and with -t, and
-// through this filter. The test prints the time each takes, and fails if one of
-// them rejects a valid signature.
+// through this filter. The test prints the time that each takes, and fails if
+// one of them rejects a valid signature.
 func TestInteropBesideOpendkim(t *testing.T) {
 	program, err := exec.LookPath("opendkim")
 	if err != nil {
@@ -45,7 +45,7 @@ func TestInteropBesideOpendkim(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
-	dir, err := os.MkdirTemp("", "hop") // a short name: sockets have at most 107 octets
+	dir, err := os.MkdirTemp("", "hop") // a short name, because socket paths have at most 107 octets
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func rsaSigned(t *testing.T, key *rsa.PrivateKey, size int) *mail.Message {
 	return m
 }
 
-// each runs f n times and returns the average time of a run.
+// each calls once n times and returns the average duration of a call.
 func each(t *testing.T, n int, once func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -142,7 +142,8 @@ func each(t *testing.T, n int, once func() bool) time.Duration {
 }
 
 // judged passes a message through the stages of a filter and reports whether
-// the signature passes, by a result or by a field.
+// the signature passes, according to a result or, if field is set, to an added
+// header field.
 func judged(t *testing.T, f filters.Dataer, m *mail.Message, field bool) bool {
 	t.Helper()
 	ctx := context.Background()
@@ -170,8 +171,8 @@ func judged(t *testing.T, f filters.Dataer, m *mail.Message, field bool) bool {
 	return len(v.Auth) == 1 && v.Auth[0].Value == "pass"
 }
 
-// withT measures opendkim -t on a list that names one file n times, minus its
-// start-up time.
+// withT measures opendkim -t on a list that contains one file n times, minus
+// its start-up time.
 func withT(t *testing.T, program, dir string, m *mail.Message, n int) time.Duration {
 	t.Helper()
 	var text strings.Builder

@@ -26,8 +26,8 @@ type Config struct {
 	// Mode is "observe", which only records results, or "enforce", which
 	// applies the policy of the domain.
 	Mode string `hcl:"mode,optional" enum:"observe|enforce" default:"observe"`
-	// BadFrom is what happens, when enforcing, to mail with several From
-	// fields, without one, or without a domain in it.
+	// BadFrom is the action, in enforce mode, for mail with several From
+	// fields, without a From field, or without a domain in it.
 	BadFrom string `hcl:"bad_from,optional" enum:"tag|quarantine|reject" default:"reject"`
 	// Relayed also checks mail from one of your servers (in trusted); set it in
 	// the spf filter as well.
@@ -35,19 +35,21 @@ type Config struct {
 	// Override replaces the records of some domains with a local policy.
 	Override []Override `hcl:"override,block"`
 	// Sealers lists domains whose ARC seals are trusted: mail that fails only
-	// because they changed it passes if it passed when they received it.
+	// because one of them changed it passes if it passed when that domain
+	// received it.
 	Sealers []string `hcl:"sealers,optional" example:"lists.example"`
 }
 
 // Override replaces the policy of a domain.
 type Override struct {
-	// Domain is the domain of From; ".example.org" is every domain below it.
+	// Domain is the domain of From; ".example.org" matches every domain below
+	// it.
 	Domain string `hcl:"domain,label"`
 	// Policy is the action for mail from the domain if it fails.
 	Policy string `hcl:"policy" enum:"none|quarantine|reject"`
 }
 
-// Check rejects patterns that cannot match a domain.
+// Check rejects patterns that cannot match any domain.
 func (c *Config) Check() error {
 	var errs []error
 	for _, o := range c.Override {
@@ -120,8 +122,8 @@ func (f *Filter) AtData(ctx context.Context, tx *mail.Transaction, m *mail.Messa
 	return bad, nil
 }
 
-// badFrom is the verdict on a message whose From field is missing, repeated or
-// malformed.
+// badFrom returns the verdict for a message whose From field is missing,
+// repeated or malformed.
 func (f *Filter) badFrom(problem string) filters.Verdict {
 	if f.cfg.Mode == "enforce" {
 		return filters.Acted(filters.Action(f.cfg.BadFrom), 550, "5.7.26", "%s", problem)
@@ -179,8 +181,8 @@ func (f *Filter) adjust(tx *mail.Transaction, r *dmarc.Result) {
 	}
 }
 
-// vouchedBy returns a trusted ARC sealer that saw DMARC pass; every later
-// sealer must be trusted as well.
+// vouchedBy returns a trusted ARC sealer for which DMARC passed, or "". Every
+// later sealer must be trusted as well.
 func (f *Filter) vouchedBy(auth []mail.AuthResult) string {
 	for i := range auth {
 		a := &auth[i]

@@ -151,7 +151,7 @@ func TestBadFrom(t *testing.T) {
 }
 
 // The domains of a From field are evaluated even if bad_from applies to it; the
-// more severe verdict wins.
+// more severe verdict is used.
 func TestBadFromDoesNotExcuse(t *testing.T) {
 	two := "From: a@none.example\r\nFrom: b@example.org\r\n"
 	for _, c := range []struct {

@@ -1,6 +1,6 @@
 // Package dnsbl is the filter that looks up clients and their names in DNS
-// lists (RFC 5782). A list contains bad addresses, good addresses or domains,
-// and has a weight.
+// lists (RFC 5782). A list contains bad addresses, good addresses or bad
+// domains, and has a weight.
 package dnsbl
 
 import (
@@ -33,8 +33,8 @@ type Config struct {
 
 // List is one list.
 type List struct {
-	// Zone is the domain of the list. Some lists require a key in it, and most
-	// refuse queries from public resolvers.
+	// Zone is the domain of the list. Some lists require a key as part of it,
+	// and most refuse queries from public resolvers.
 	Zone string `hcl:"zone,label"`
 	// Kind selects what is looked up: "address" for the client's address,
 	// "domain" for its HELO name and the sender's domain.
@@ -42,9 +42,9 @@ type List struct {
 	// Weight is added when the client is listed; it is negative for a list of
 	// good clients.
 	Weight int `hcl:"weight,optional" default:"1"`
-	// Codes lists the answers that mean listed: addresses, networks, or ranges
-	// such as "127.0.0.2-127.0.0.11". The default is all of 127.0.0.0/8 except
-	// 127.255.255.0/24, which lists use for errors.
+	// Codes lists the answers that mean that the client is listed: addresses,
+	// networks, or ranges such as "127.0.0.2-127.0.0.11". The default is all of
+	// 127.0.0.0/8 except 127.255.255.0/24, which lists use for errors.
 	Codes []string `hcl:"codes,optional" example:"127.0.0.2-127.0.0.11"`
 }
 
@@ -61,7 +61,7 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// span is a range of answers.
+// span is a range of answer addresses.
 type span struct{ from, to netip.Addr }
 
 func parseCodes(codes []string) ([]span, error) {
@@ -132,7 +132,7 @@ func (f *Filter) Probe(ctx context.Context) error {
 
 var testListed, testNot = netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")
 
-// hit is the answer of one list about one address or domain.
+// hit is one list's answer for an address or domain.
 type hit struct {
 	what  string // the address or domain
 	codes []string
@@ -161,7 +161,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	for i := range hits {
 		h, l := &hits[i], &f.cfg.Lists[i]
 		switch {
-		case h.err != nil: // no answer means not listed
+		case h.err != nil: // a client is not listed if a query fails
 			v.Facts = append(v.Facts, mail.Fact{Key: l.Zone, Value: "error: " + h.err.Error()})
 		case h.codes != nil:
 			sum += l.Weight
@@ -186,16 +186,16 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return w, nil
 }
 
-// Listing is the answer of one list about an address.
+// Listing is one list's answer for an address.
 type Listing struct {
 	Zone   string
 	Weight int
-	Codes  []string // the answers; none if the address is not listed
+	Codes  []string // the answers; empty if the address is not listed
 	Text   string   // the list's explanation
 	Err    error
 }
 
-// Listings queries the lists of addresses about ip. It does not act on the
+// Listings looks up ip in the lists of addresses. It does not act on the
 // answers.
 func (f *Filter) Listings(ctx context.Context, ip netip.Addr) []Listing {
 	all := make([]Listing, len(f.cfg.Lists))

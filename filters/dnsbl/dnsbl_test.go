@@ -142,7 +142,7 @@ func TestParseCodes(t *testing.T) {
 	}
 }
 
-// Which answers mean listed.
+// TestCounts checks which answers mean that a client is listed.
 func TestCounts(t *testing.T) {
 	f, err := New(Config{Lists: []List{{Zone: "a"}, {Zone: "b", Codes: []string{"127.0.0.2", "127.0.1.0/24", "127.255.255.254"}}}}, filters.Env{})
 	if err != nil {
@@ -159,7 +159,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// Which names are looked up in lists of domains.
+// TestDomains checks which names are looked up in lists of domains.
 func TestDomains(t *testing.T) {
 	for _, tt := range []struct{ from, helo, name, want string }{
 		{"a@Example.org", "mx.example.net", "rev.example.com", "example.org mx.example.net rev.example.com"},
@@ -179,7 +179,7 @@ func TestDomains(t *testing.T) {
 	}
 }
 
-// What the client is told, and what is recorded.
+// TestVerdicts checks the replies to the client and the recorded reasons.
 func TestVerdicts(t *testing.T) {
 	const zone = `
 2.2.0.192.one.example A 127.0.0.2

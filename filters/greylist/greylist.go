@@ -28,7 +28,7 @@ import (
 
 const (
 	maxTriplets = 200_000         // about 40 MiB of memory, 13 MiB on disk
-	saveEvery   = 5 * time.Minute // how much a crash may lose
+	saveEvery   = 5 * time.Minute // the most that a crash can lose
 )
 
 // Config is the filter "greylist" { ... } block of a chain. It belongs after
@@ -36,10 +36,10 @@ const (
 type Config struct {
 	// Delay is the time before a retry by an unknown sender is accepted.
 	Delay time.Duration `hcl:"delay,optional" default:"5m"`
-	// Window is the time within which the sender must retry.
+	// Window is the period within which the sender must retry.
 	Window time.Duration `hcl:"window,optional" default:"2d"`
-	// Keep is the time for which a sender that retried is remembered after its
-	// last message.
+	// Keep is how long a sender that retried is remembered after its last
+	// message.
 	Keep time.Duration `hcl:"keep,optional" default:"36d"`
 	// Proven is the number of senders in a network that must have retried
 	// before the whole network is accepted without delay; 0 means never.
@@ -84,8 +84,8 @@ type memory struct {
 	saving bool
 }
 
-// New returns the filter and loads its state. A state that cannot be read costs
-// some delays, not the start.
+// New returns the filter and loads its state. If the state cannot be read, the
+// filter starts without it, which causes some delays.
 func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	known, err := lru.New[id, seen](maxTriplets)
 	if err != nil {
@@ -179,8 +179,8 @@ func hash(parts ...string) id {
 	return id(sum[:16])
 }
 
-// saveLater saves the state in the background if the file is old enough. The
-// caller holds f.mu.
+// saveLater saves the state in the background if the last save was long enough
+// ago. The caller holds f.mu.
 func (f *Filter) saveLater(now time.Time) {
 	if f.saving || now.Sub(f.saved) < saveEvery {
 		return
@@ -222,8 +222,8 @@ func (f *Filter) save() error {
 }
 
 // load reads the file. Unreadable lines are skipped: losing one costs only a
-// few minutes of delay. Times in the future, left behind by a step of the clock,
-// count as now; a client would otherwise wait until then.
+// few minutes of delay. Times in the future, which result from a clock step,
+// are treated as now, because a client would otherwise have to wait until then.
 func (f *Filter) load(now time.Time) error {
 	file, err := os.Open(f.file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -133,8 +133,8 @@ func TestKeep(t *testing.T) {
 	})
 }
 
-// The state of a server whose clock was ahead, or of a disk that fails, delays
-// clients by no more than an empty greylist does.
+// State from a server whose clock was ahead, or from a failing disk, delays
+// clients no longer than an empty greylist does.
 func TestBadStateDelaysOnce(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, path string){
 		"clock was ahead": func(t *testing.T, path string) {
@@ -151,7 +151,7 @@ func TestBadStateDelaysOnce(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir() // removed after the bubble with its writers has ended
+			dir := t.TempDir() // removed after the bubble and its writers have ended
 			synctest.Test(t, func(t *testing.T) {
 				if err := os.Mkdir(filepath.Join(dir, "state"), 0o700); err != nil {
 					t.Fatal(err)

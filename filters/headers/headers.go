@@ -30,10 +30,11 @@ type Config struct {
 	// Missing is the action for mail without one of them.
 	Missing string `hcl:"missing,optional" enum:"tag|quarantine|reject" default:"reject"`
 	// Doubled is the action for mail that repeats a field which may occur only
-	// once (RFC 5322, 3.6): mail programs and filters might use different ones.
+	// once (RFC 5322, 3.6). Mail programs and filters might use different
+	// copies.
 	Doubled string `hcl:"doubled,optional" enum:"pass|tag|quarantine|reject" default:"tag"`
-	// DateSkew limits how far in the future Date may be; ten times as much is
-	// allowed for the past. 0 disables the check.
+	// DateSkew limits how far in the future Date may be; dates in the past may
+	// differ by ten times as much. 0 disables the check.
 	DateSkew time.Duration `hcl:"date_skew,optional" default:"0s"`
 	// BadDate is the action for mail whose date is out of range or unreadable.
 	BadDate string `hcl:"bad_date,optional" enum:"tag|quarantine|reject" default:"tag"`
@@ -42,7 +43,7 @@ type Config struct {
 	// Remove lists the names of fields to remove; "X-Our-*" matches every name
 	// that begins with "X-Our-".
 	Remove []string `hcl:"remove,optional" example:"X-Our-*"`
-	// Rules is tried in order; the first match applies.
+	// Rules lists the rules, which are tried in order; the first match applies.
 	Rules []Rule `hcl:"rule,block"`
 }
 
@@ -58,7 +59,7 @@ type Field struct {
 // Rule is an action for messages with a field that matches a pattern.
 type Rule struct {
 	Name string `hcl:"name,label"`
-	// Field is the name of the field; "*" is any field.
+	// Field is the name of the field; "*" matches any field.
 	Field string `hcl:"field" example:"Subject"`
 	// Match is a regular expression (RE2) for the field's text with encoded
 	// words decoded. "(?i)" at the start ignores case.
@@ -161,7 +162,7 @@ func (f *Filter) shape(count map[string]int, fields []mail.Field) filters.Verdic
 		}
 	}
 	if f.cfg.Doubled != "" && f.cfg.Doubled != "pass" {
-		for _, field := range fields { // in order, so that the reply is always the same
+		for _, field := range fields { // in order, so that the reply is deterministic
 			if name := strings.ToLower(field.Name); once[name] && count[name] > 1 {
 				return filters.Acted(filters.Action(f.cfg.Doubled), 550, "5.6.0", "The message has %d %s fields, one is allowed", count[name], field.Name)
 			}

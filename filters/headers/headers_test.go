@@ -102,13 +102,13 @@ func TestManyFields(t *testing.T) {
 	run(t, Config{Rules: rules}, strings.Repeat("X: "+strings.Repeat("a", 200)+"\r\n", 1000))
 }
 
-// What the client and the trail are told.
+// TestReasons checks the replies to the client and the reasons on the trail.
 func TestReasons(t *testing.T) {
 	year := Config{DateSkew: time.Hour, BadDate: "reject"}
 	for name, tt := range map[string]struct {
 		cfg   Config
 		head  string
-		want  string // the reply, or the reason
+		want  string // the reply or the reason
 		facts string
 	}{
 		"missing":               {Config{Require: []string{"Date"}, Missing: "reject"}, "From: a\r\n", "550 5.6.0 The message has no Date field", ""},
@@ -161,8 +161,8 @@ func TestReasons(t *testing.T) {
 
 func rules(r ...Rule) Config { return Config{Rules: r} }
 
-// Fields are edited unless the message goes no further, and a field that an
-// earlier filter has removed is not removed again.
+// Fields are edited unless the message is refused or discarded, and a field
+// that an earlier filter has removed is not removed again.
 func TestEditsOfVerdicts(t *testing.T) {
 	add := []Field{{Name: "X-A", Value: "1"}}
 	for action, edited := range map[string]bool{"pass": true, "tag": true, "quarantine": true, "reject": false, "discard": false} {

@@ -1,6 +1,7 @@
 // Package hops is the filter that ends mail loops. It limits the number of
 // servers that have handled a message (RFC 5321, 6.3), and ends a loop sooner
-// if one of our own Received lines shows that the message has been here before.
+// if one of our own Received lines shows that the message has already passed
+// through this server.
 package hops
 
 import (
@@ -16,14 +17,13 @@ import (
 
 // Config is the filter "hops" { ... } block of a chain.
 type Config struct {
-	// Max is the largest number of Received fields that a message may arrive
-	// with. RFC 5321 (6.3) requires at least 100 if loops are not detected in
-	// another way, but this filter detects them, and real mail stays far below
-	// 50.
+	// Max is the maximum number of Received fields in an incoming message. RFC
+	// 5321 (6.3) requires at least 100 if loops are not detected in another
+	// way, but this filter detects them, and real mail stays far below 50.
 	Max int `hcl:"max,optional" default:"50"`
-	// Visits is the number of times a message may pass through this server. A
-	// message that returns for a recipient it already had on an earlier pass is
-	// rejected immediately.
+	// Visits is the maximum number of times a message may pass through this
+	// server. A message that returns for a recipient it already had on an
+	// earlier pass is rejected immediately.
 	Visits int `hcl:"visits,optional" default:"2"`
 }
 
@@ -74,7 +74,7 @@ func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message
 	return filters.Verdict{}, nil
 }
 
-// wrote reports whether this server wrote a line, which then carries its name
+// wrote reports whether this server wrote a line: the line contains its name
 // and one of its ids.
 func (f *Filter) wrote(h *received.Line) bool {
 	if !strings.EqualFold(h.By.Name, f.host) {
@@ -84,8 +84,8 @@ func (f *Filter) wrote(h *received.Line) bool {
 	return ok
 }
 
-// looped reports whether the message is in a loop, and which server sends it
-// back.
+// looped reports whether the message is in a loop. The verdict names the server
+// that sends it back.
 func (f *Filter) looped(tx *mail.Transaction, ours []received.Line) (filters.Verdict, bool) {
 	for i := range ours {
 		for j := range tx.Envelope.Rcpts {

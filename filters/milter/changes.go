@@ -22,18 +22,18 @@ const (
 // changes collects the changes a milter requests. None of them is applied
 // before its final reply.
 type changes struct {
-	fields  []mail.Field // as they were sent, without dropped ones
+	fields  []mail.Field // as sent to the milter, without dropped ones
 	maxBody int64
 	n       int
 
-	first, last []byte // fields inserted at the top, and those added
+	first, last []byte // fields inserted at the top and added at the end
 	drop        []mail.Span
 	body        []byte
 	newBody     bool
 	from        *mail.Address
 	add, del    []mail.Address
 	quarantine  string
-	lead        bool // values carry their own leading space
+	lead        bool // values include their leading space
 }
 
 func newChanges(m *mail.Message, s *session, maxBody int64) *changes {
@@ -106,7 +106,7 @@ func address(data []byte) (mail.Address, error) {
 	return mail.ParseAddress(s)
 }
 
-// field appends a header field made from the name and value a milter sent.
+// field appends a header field with the name and value that a milter sent.
 func (c *changes) field(to *[]byte, data []byte) error {
 	w := words(data)
 	if len(w) < 2 || !validName(w[0]) {
@@ -124,7 +124,7 @@ func (c *changes) field(to *[]byte, data []byte) error {
 		if i > 0 {
 			out = append(out, '\r', '\n')
 			if line == "" || line[0] != ' ' && line[0] != '\t' {
-				out = append(out, '\t') // otherwise the line would start a new field
+				out = append(out, '\t') // the line would otherwise start a new field
 			}
 		}
 		out = append(out, line...)

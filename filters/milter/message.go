@@ -10,14 +10,14 @@ import (
 	"hoplite/mail"
 )
 
-// greeting is the information about a client that a milter receives before the
-// client's first message.
+// greeting is the client information that a milter receives before the client's
+// first message.
 type greeting struct {
 	connect, helo []string // macros
 	name          string
 	family        []byte
 	hello         string
-	key           string // all of it, to compare clients
+	key           string // the whole greeting, to compare clients
 }
 
 func greetingOf(tx *mail.Transaction) *greeting {
@@ -40,13 +40,13 @@ func greetingOf(tx *mail.Transaction) *greeting {
 	return g
 }
 
-// begin passes the reverse path to the milter, after the connection if the
-// milter does not know it yet.
+// begin passes the reverse path to the milter, preceded by the client
+// information if the milter does not know it yet.
 func (s *session) begin(ctx context.Context, g *greeting, tx *mail.Transaction) (answer, error) {
 	s.rcpts, s.done, s.last = 0, false, filters.Verdict{}
 	if s.client == "" {
 		if a, err := s.greet(ctx, g); err != nil || a.final {
-			s.spent = true // its reply is about the connection
+			s.spent = true // the reply applies to the connection
 			return a, err
 		}
 	}
@@ -99,7 +99,7 @@ func (s *session) rcpt(ctx context.Context, r *mail.Rcpt) (answer, error) {
 	s.rcpts++
 	a, err := s.step(ctx, "command", noRcpt, nrRcpt, cmdRcpt, text("<"+string(r.To)+">"))
 	if a.verdict.Action == filters.Reject || a.verdict.Action == filters.Defer {
-		s.done = false // the reply is about this recipient only
+		s.done = false // the reply applies only to this recipient
 		s.rcpts--
 	}
 	return a, err

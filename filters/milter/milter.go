@@ -21,7 +21,7 @@ import (
 	"hoplite/mail"
 )
 
-// maxPath is the longest path of a socket file (sun_path on Linux).
+// maxPath is the maximum length of a socket path (sun_path on Linux).
 const maxPath = 107
 
 // Config is the filter "milter" { ... } block of a chain. If the program is not
@@ -40,11 +40,11 @@ type Config struct {
 	CommandTimeout time.Duration `hcl:"command_timeout,optional" default:"10s"`
 	// DataTimeout limits sending the body and the wait for the final reply.
 	DataTimeout time.Duration `hcl:"data_timeout,optional" default:"5m"`
-	// MaxBody is the size of the largest replacement body; it is kept in
+	// MaxBody is the maximum size of a replacement body, which is kept in
 	// memory.
 	MaxBody conf.Bytes `hcl:"max_body,optional" default:"32MiB"`
-	// KeepIdle is the time a connection is kept open for the client's next
-	// message; 0 opens a new one for each message.
+	// KeepIdle is how long a connection is kept open for the client's next
+	// message; with 0, each message uses a new one.
 	KeepIdle time.Duration `hcl:"keep_idle,optional" default:"10s"`
 }
 
@@ -121,15 +121,15 @@ func (f *Filter) wait(stage string) time.Duration {
 	return d
 }
 
-// connect returns the session for a transaction, in which the milter has seen
-// everything up to the recipients accepted so far: the one held for the
-// transaction, the one of the client's previous message, or a new one.
+// connect returns the session for a transaction: the one held for the
+// transaction, the one of the client's previous message, or a new one. The
+// milter has seen everything up to the recipients accepted so far.
 func (f *Filter) connect(ctx context.Context, tx *mail.Transaction, known int) (*session, answer, error) {
 	if s := f.pool.heldFor(tx); s != nil {
 		if s.rcpts == known || s.done {
 			return s, answer{}, nil
 		}
-		f.pool.release(s) // a later filter refused a recipient that the milter has seen
+		f.pool.release(s) // a later filter refused a recipient that the milter has already seen
 	}
 	client := greetingOf(tx)
 	s := f.pool.take(client.key)
@@ -147,8 +147,8 @@ func (f *Filter) connect(ctx context.Context, tx *mail.Transaction, known int) (
 }
 
 // stage runs say on the session of a transaction, unless the milter has already
-// decided. A connection that was kept open may be broken because the milter was
-// restarted; then everything is repeated on a new one.
+// decided. If a connection that was kept open is broken, for example because
+// the milter was restarted, everything is repeated on a new one.
 func (f *Filter) stage(ctx context.Context, tx *mail.Transaction, known int, say func(*session) (answer, error)) (*session, answer, error) {
 	for {
 		s, a, err := f.connect(ctx, tx, known)
@@ -186,8 +186,8 @@ func (f *Filter) AtRcpt(ctx context.Context, tx *mail.Transaction, r *mail.Rcpt)
 	return f.settle(tx, s, a), nil
 }
 
-// settle keeps a session for the next stage or ends it. A message that is to be
-// discarded is accepted at this stage.
+// settle keeps a session for the next stage or ends it. If the milter wants to
+// discard the message, it is accepted at this stage.
 func (f *Filter) settle(tx *mail.Transaction, s *session, a answer) filters.Verdict {
 	switch {
 	case a.verdict.Action == filters.Discard:

@@ -26,7 +26,7 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// daemon runs a program until the test ends, and waits until it listens.
+// daemon runs a program until the test ends, and returns when it is listening.
 func daemon(t *testing.T, network, address, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -50,7 +50,7 @@ func daemon(t *testing.T, network, address, name string, args ...string) *exec.C
 		close(done)
 	}()
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM) // lets it end its own children
+		cmd.Process.Signal(syscall.SIGTERM) // SIGTERM lets it stop its own children
 		select {
 		case <-done:
 		case <-time.After(10 * time.Second):
@@ -144,7 +144,8 @@ func judgeFrom(t *testing.T, f *Filter, text string, from netip.AddrPort) (filte
 const interopMail = "From: Ann  <ann@example.org>\r\nTo: bob@example.com\r\nSubject:  two  spaces\r\n\tand a fold\r\nDate: Mon, 23 Nov 2026 04:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n\r\nHello  Bob \r\n\r\n"
 
 // opendkim signs with c=simple, which is valid only if it received exactly the
-// original octets, and we verify. Then we sign, and it verifies.
+// original octets, and this program verifies. Then this program signs and
+// opendkim verifies.
 func TestInteropOpendkim(t *testing.T) {
 	dir := scratch(t)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -244,7 +245,7 @@ func TestInteropClamav(t *testing.T) {
 	t.Error("a dead milter was not reported")
 }
 
-// rspamd starts rspamd's proxy worker, with its scanner built in.
+// rspamd starts rspamd's proxy worker with the built-in scanner.
 func rspamd(t *testing.T, dir string) (sock string) {
 	t.Helper()
 	sock = dir + "/rspamd.sock"
@@ -270,8 +271,8 @@ func TestInteropRspamd(t *testing.T) {
 	}
 }
 
-// Three milters run in one chain, as at many sites; then one of them dies in
-// the middle of a message, and the configured action follows.
+// Three milters run in one chain, as on many sites. Then one of them dies in
+// the middle of a message, and the configured action is taken.
 func TestInteropChain(t *testing.T) {
 	dir := scratch(t)
 	signer := dir + "/opendkim.sock"

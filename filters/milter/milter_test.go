@@ -213,7 +213,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// Refusing a recipient does not end the message for the others.
+// A refused recipient does not end the message for the others.
 func TestOneRecipientRefused(t *testing.T) {
 	n := 0
 	f, heard := serve(t, 0, map[string]func(*gomilter.Modifier) (gomilter.Response, error){"rcpt": func(*gomilter.Modifier) (gomilter.Response, error) {
@@ -282,7 +282,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// scripted is a server that reads a command, then plays its script and closes.
+// scripted starts a server that reads a command, runs play and closes the
+// connection.
 func scripted(t *testing.T, play func(net.Conn)) *Filter {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -312,7 +313,7 @@ func packet(cmd byte, data string) string {
 	return string(binary.BigEndian.AppendUint32(nil, uint32(1+len(data)))) + string(cmd) + data
 }
 
-var negotiated = packet('O', "\x00\x00\x00\x06\x00\x00\x00\xff\x00\x08\x02\x6f") // only body and end are left, and no replies to the body
+var negotiated = packet('O', "\x00\x00\x00\x06\x00\x00\x00\xff\x00\x08\x02\x6f") // only the body and the end are sent, and the body has no replies
 
 func TestNoMilter(t *testing.T) {
 	for _, c := range []struct {
@@ -392,7 +393,7 @@ func TestBadAnswers(t *testing.T) {
 func TestSkip(t *testing.T) {
 	var chunks int
 	f := scripted(t, func(c net.Conn) {
-		io.WriteString(c, packet('O', "\x00\x00\x00\x06\x00\x00\x00\xff\x00\x00\x02\x6f")) // replies to the body only
+		io.WriteString(c, packet('O', "\x00\x00\x00\x06\x00\x00\x00\xff\x00\x00\x02\x6f")) // only the body has replies
 		conn := newConn(c)
 		for {
 			cmd, _, err := conn.receive()
@@ -438,7 +439,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// replies is a connection with prepared replies.
+// replies is a connection that returns prepared replies.
 type replies struct {
 	net.Conn
 	io.Reader

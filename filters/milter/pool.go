@@ -13,20 +13,21 @@ import (
 )
 
 const (
-	// hold is the time a connection waits for the next command of a client.
-	// Later commands use a new connection.
+	// hold is how long a connection waits for a client's next command. Later
+	// commands use a new connection.
 	hold = 30 * time.Second
-	// maxIdle is the number of connections that may wait for another message.
+	// maxIdle is the maximum number of connections that wait for another
+	// message.
 	maxIdle = 32
 )
 
-// pool holds waiting connections: between two commands of a client for its
-// transaction, and between two messages for the next one of the same client.
+// pool holds waiting connections, both between two commands of a client's
+// transaction and between two messages from the same client.
 //
-// Other clients get connections of their own, as in Postfix. The protocol has
+// Other clients get separate connections, as in Postfix. The protocol has
 // SMFIC_QUIT_NC to announce another client on the same connection, but
-// libmilter accepts it in only one state, which most programs have left after
-// their final reply, and stops replying otherwise.
+// libmilter accepts it in only one state and stops replying in any other. Most
+// programs have left that state after their final reply.
 type pool struct {
 	keep time.Duration // lifetime of idle connections
 
@@ -35,10 +36,10 @@ type pool struct {
 	idle []*parked          // most recently used last
 }
 
-// parked is a waiting session.
+// parked is a session that is waiting.
 type parked struct {
 	s     *session
-	tx    string // its transaction
+	tx    string // id of the transaction
 	timer *time.Timer
 }
 
@@ -57,7 +58,7 @@ func (p *pool) hold(tx *mail.Transaction, s *session) {
 	w := &parked{s: s, tx: tx.ID}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if old := p.held[key]; old != nil { // a listener with the same name and client
+	if old := p.held[key]; old != nil { // another listener with the same name and client
 		old.timer.Stop()
 		go p.release(old.s)
 	}
@@ -95,8 +96,8 @@ func (p *pool) heldFor(tx *mail.Transaction) *session {
 	return w.s
 }
 
-// release ends the message of a session. The connection then waits for the next
-// one if it can be reused.
+// release ends a session's message. The connection then waits for the next one
+// if it can be reused.
 func (p *pool) release(s *session) {
 	if p.keep <= 0 || !s.reset() {
 		s.quit()
@@ -143,8 +144,7 @@ func (p *pool) take(client string) *session {
 	return nil
 }
 
-// hungUp reports whether an error means that the peer has closed the
-// connection.
+// hungUp reports whether an error means that the peer closed the connection.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

@@ -22,7 +22,7 @@ type keeper struct {
 	t        *testing.T
 	path     string
 	mu       sync.Mutex
-	heard    []string // by connection
+	heard    []string // commands by connection
 	listener net.Listener
 	conns    []net.Conn
 }
@@ -79,7 +79,7 @@ func (k *keeper) serve(n int, c *conn) {
 	}
 }
 
-// kill ends it as a crash would.
+// kill closes all connections abruptly, as a crash would.
 func (k *keeper) kill() {
 	k.listener.Close()
 	k.mu.Lock()
@@ -89,8 +89,8 @@ func (k *keeper) kill() {
 	}
 }
 
-// said returns the commands received so far on each connection; the last ones
-// may take a moment to arrive.
+// said checks the commands received on each connection. It waits briefly,
+// because the last ones may not have arrived yet.
 func (k *keeper) said(want ...string) {
 	k.t.Helper()
 	for range 1000 {
@@ -193,7 +193,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	})
 }
 
-// No message is lost when a milter is restarted while connections wait.
+// No message is lost when a milter is restarted while connections are waiting.
 func TestMilterRestarts(t *testing.T) {
 	for _, stage := range []string{"mail", "rcpt", "data"} {
 		t.Run(stage, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestMilterRestarts(t *testing.T) {
 	}
 }
 
-// A milter that stays down causes one error for each message.
+// A milter that stays down causes one error per message.
 func TestMilterGone(t *testing.T) {
 	k, f := startKeeper(t)
 	deliver(t, f, client(1), nothing)
@@ -226,7 +226,7 @@ func TestMilterGone(t *testing.T) {
 	}
 }
 
-// sink reads to the end and then calls done.
+// sink reads until EOF and then calls done.
 func sink(c net.Conn, done func()) {
 	buf := make([]byte, 100)
 	for {
@@ -237,7 +237,7 @@ func sink(c net.Conn, done func()) {
 	}
 }
 
-// Idle connections are bounded in number and time.
+// The number and the lifetime of idle connections are limited.
 func TestIdleConnectionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pool{keep: time.Minute, held: map[string]*parked{}}
@@ -260,7 +260,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 		want(maxIdle, maxIdle, 0)
 		p.hold(mail.NewTransaction(client(1), ""), p.take("x"))
 		want(maxIdle, maxIdle-1, 1)
-		time.Sleep(hold + time.Second) // the client says no more
+		time.Sleep(hold + time.Second) // the client sends no more commands
 		want(maxIdle, maxIdle, 0)
 		for range 2 { // a second one for the same client frees the first
 			p.hold(mail.NewTransaction(client(1), ""), p.take("x"))

@@ -44,8 +44,8 @@ func counted(t *testing.T, dir, sock string) (string, *atomic.Int32) {
 	return l.Addr().String(), &n
 }
 
-// Debian's milters accept several messages of a client on one connection, even
-// after one that was refused or aborted, and judge each independently.
+// Debian's milters accept several messages from a client on one connection,
+// even after a refused or aborted one, and judge each independently.
 func TestInteropReuse(t *testing.T) {
 	dir := scratch(t)
 	signer := dir + "/dkim.sock"
@@ -54,7 +54,7 @@ func TestInteropReuse(t *testing.T) {
 	_, clam, _ := clamav(t, dir)
 	for _, c := range []struct {
 		name, sock, bad string
-		good            string // in the header of a clean message
+		good            string // text in the header of a clean message
 	}{
 		{"opendkim", signer, "", "Authentication-Results: mail.example.org"},
 		{"clamav-milter", clam, marker + "\r\n", "X-Virus-Status: Clean"},
@@ -73,7 +73,7 @@ func TestInteropReuse(t *testing.T) {
 				if refused := v.Action == filters.Reject; refused != bad || !bad && !strings.Contains(out, c.good) {
 					t.Fatalf("message %d: %s %v\n%s", i, v.Action, v.Reply, out)
 				}
-				if i%4 == 3 { // one that the client gives up
+				if i%4 == 3 { // the client aborts this one
 					if _, err := f.AtMail(context.Background(), mail.NewTransaction(mail.Client{Addr: netip.MustParseAddrPort("192.0.2.99:1")}, "")); err != nil {
 						t.Fatal(err)
 					}

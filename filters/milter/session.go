@@ -15,24 +15,23 @@ import (
 	"hoplite/mail/safe"
 )
 
-// session is one connection to a milter, which carries one message after
-// another.
+// session is a connection to a milter. It handles one message after another.
 type session struct {
 	*conn
 	flags  uint32 // steps that the milter does not want or does not reply to
 	wait   func(stage string) time.Duration
-	client string // the client it knows; "" for none
-	kept   bool   // it was idle, so the milter may have closed it
+	client string // the client known to the milter, or ""
+	kept   bool   // the connection was idle, so the milter may have closed it
 	spent  bool   // cannot be reused for another message
 
-	// The state of the current message:
-	begun bool // MAIL was sent, but not the end of the message
+	// The following fields hold the state of the current message.
+	begun bool // MAIL has been sent, but not the end of the message
 	rcpts int  // number of recipients sent
 	done  bool
-	last  filters.Verdict // its final verdict
+	last  filters.Verdict // the milter's final verdict
 }
 
-// answer is what a milter replied at a stage; the zero answer means continue.
+// answer is a milter's reply at a stage; the zero answer means continue.
 type answer struct {
 	verdict filters.Verdict
 	final   bool // the milter has decided
@@ -59,7 +58,7 @@ func open(ctx context.Context, network, address string, wait func(string) time.D
 	return s, nil
 }
 
-// probe identifies the program at an address that does not negotiate: clamd
+// probe identifies a program that does not negotiate: clamd, for example,
 // silently ignores input that it does not understand.
 func probe(network, address string) error {
 	c, err := net.DialTimeout(network, address, time.Second)
@@ -125,8 +124,8 @@ func (s *session) macros(cmd byte, pairs ...string) error {
 	return s.send(cmdMacro, data)
 }
 
-// step sends a command, unless the milter does not want it, and reads the
-// reply, unless it sends none.
+// step sends a command and reads the reply, unless the milter does not want the
+// command or does not reply to it.
 func (s *session) step(ctx context.Context, stage string, no, nr uint32, cmd byte, data ...[]byte) (answer, error) {
 	if s.done || s.flags&no != 0 {
 		return answer{}, nil
@@ -182,7 +181,7 @@ func (s *session) readReply(m *changes) (answer, error) {
 	return answer{}, errors.New("it sends too many replies")
 }
 
-// replyVerdict makes a verdict from a reply text chosen by the milter. An
+// replyVerdict returns the verdict for a reply text chosen by the milter. An
 // invalid refusal becomes a temporary one.
 func replyVerdict(data []byte) filters.Verdict {
 	said := strings.TrimSuffix(string(data), "\x00")
@@ -226,7 +225,7 @@ func isEnhanced(word string, code int) bool {
 	return true
 }
 
-// reset ends the message on the milter's side. It reports whether the
+// reset ends the message on the milter's side and reports whether the
 // connection can be reused.
 func (s *session) reset() bool {
 	if s.spent {

@@ -52,9 +52,10 @@ const (
 	repQuarantine  = 'q'
 )
 
-// allActions is what a milter may ask for (SMFIF_*): everything except choosing
-// its macros. Changes that the configuration does not allow are ignored later,
-// because most milters refuse to negotiate without the actions they might need.
+// allActions is the set of actions that a milter may request (SMFIF_*): all
+// except choosing its macros. Changes that the configuration does not allow are
+// ignored later, because most milters refuse to negotiate without the actions
+// they might need.
 const allActions = 0xFF
 
 // The protocol flags (SMFIP_*) name steps that a milter does not want, and
@@ -68,7 +69,7 @@ const (
 	noHeaders = 1 << 5
 	noEOH     = 1 << 6
 	nrHeader  = 1 << 7
-	noUnknown = 1 << 8 // this step is never sent
+	noUnknown = 1 << 8 // not needed, because this step is never sent
 	noData    = 1 << 9
 	skipBody  = 1 << 10
 	nrConnect = 1 << 12
@@ -85,11 +86,10 @@ const (
 		nrConnect | nrHelo | nrMail | nrRcpt | nrData | nrUnknown | nrEOH | nrBody | leadSpace
 )
 
-// maxPacket is the size of the longest reply that is read; body chunks have up
-// to 64 KiB.
+// maxPacket is the maximum size of a reply; body chunks have up to 64 KiB.
 const maxPacket = 1 << 20
 
-// maxChunk is the largest body packet (MILTER_CHUNK_SIZE).
+// maxChunk is the maximum size of a body packet (MILTER_CHUNK_SIZE).
 const maxChunk = 65535
 
 // conn is a connection to a milter.
@@ -148,7 +148,7 @@ var errNotMilter = errors.New("not a milter")
 func (c *conn) notMilter(head []byte) error {
 	c.SetReadDeadline(time.Now().Add(time.Second))
 	rest := make([]byte, 200)
-	n, _ := io.ReadAtLeast(c.in, rest, 1) // for the error message only
+	n, _ := io.ReadAtLeast(c.in, rest, 1) // used only in the error message
 	return fmt.Errorf("%w: it sent %q%s", errNotMilter, safe.Log(string(append(head, rest[:n]...))), guess(string(head)+string(rest[:n])))
 }
 

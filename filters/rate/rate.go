@@ -1,5 +1,5 @@
-// Package rate is the filter that limits how much mail is accepted from a
-// client address, a network, a login or a sender, or for a recipient.
+// Package rate is the filter that limits the rate of mail from a client
+// address, network, login or sender, or to a recipient.
 //
 // Each key of a limit has a token bucket that refills evenly, so a burst up to
 // the limit is accepted but a steady stream above it is not. Buckets are kept
@@ -25,7 +25,7 @@ import (
 	"hoplite/mail"
 )
 
-// maxBuckets limits the memory of one limit to about 15 MiB.
+// maxBuckets bounds the memory of one limit to about 15 MiB.
 const maxBuckets = 50_000
 
 // Config is the filter "rate" { ... } block of a chain.
@@ -42,13 +42,13 @@ type Limit struct {
 	// "network" (IPv4 /24, IPv6 /48), the "login", the "sender" (reverse path),
 	// the sender's "domain", or the "recipient".
 	Of string `hcl:"of,label"`
-	// Messages is the number of messages accepted, for example "30/1m"; for
-	// "recipient", the number of messages to that recipient.
+	// Messages is the maximum number of messages, for example "30/1m"; for
+	// "recipient", the maximum number of messages to that recipient.
 	Messages conf.Rate `hcl:"messages,optional"`
-	// Recipients is the total number of recipients accepted in all messages,
-	// for example "100/1h".
+	// Recipients is the maximum total number of recipients in all messages, for
+	// example "100/1h".
 	Recipients conf.Rate `hcl:"recipients,optional"`
-	// Except lists addresses, networks, logins or domains that are not limited.
+	// Except lists addresses, networks, logins or domains that are exempt.
 	Except []string `hcl:"except,optional"`
 }
 
@@ -76,7 +76,7 @@ func (c *Config) Check() error {
 // Filter applies a Config.
 type Filter struct {
 	cfg    Config
-	except []exceptions // by limit
+	except []exceptions // exceptions of each limit
 	*buckets
 }
 
@@ -114,7 +114,7 @@ func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdic
 	}, f.messages, "messages"), nil
 }
 
-// AtRcpt counts a recipient, and the message for the recipient.
+// AtRcpt counts a recipient, and the message to that recipient.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
 	v := f.count(tx, func(l *Limit) (conf.Rate, string) { return l.Recipients, l.key(tx) }, f.recipients, "recipients")
 	if v.Action != "" {
@@ -158,7 +158,7 @@ func (f *Filter) count(tx *mail.Transaction, pick func(*Limit) (conf.Rate, strin
 	return filters.Verdict{}
 }
 
-// exceeded returns the verdict on mail above a limit; wait is the time until
+// exceeded returns the verdict for mail above a limit; wait is the time until
 // the next token.
 func (f *Filter) exceeded(l *Limit, limit conf.Rate, key, what string, wait time.Duration) filters.Verdict {
 	v := filters.Acted(filters.Action(f.cfg.Action), 550, "5.7.1", "Too many %s for the %s %s: the limit is %d in %s, try again in %s",
@@ -167,13 +167,13 @@ func (f *Filter) exceeded(l *Limit, limit conf.Rate, key, what string, wait time
 	return v
 }
 
-// key returns the key of a limit for a transaction; "" means the limit does not
+// key returns the key of a limit for a transaction, or "" if the limit does not
 // apply.
 func (l *Limit) key(tx *mail.Transaction) string {
 	ip := tx.Client.Addr.Addr().Unmap()
 	switch l.Of {
 	case "address":
-		if ip.Is6() { // one host usually has a whole /64
+		if ip.Is6() { // a single host usually has a whole /64
 			return prefix(ip, 64)
 		}
 		return prefix(ip, 32)
@@ -208,7 +208,7 @@ func prefix(ip netip.Addr, bits int) string {
 type exceptions struct {
 	nets     []netip.Prefix
 	patterns mail.Patterns
-	logins   map[string]bool // by mail.Key
+	logins   map[string]bool // keyed by mail.Key
 }
 
 func newExceptions(list, names []string) exceptions {

@@ -30,7 +30,7 @@ func newFilter(t *testing.T, limits ...Limit) *Filter {
 	return f.(*Filter)
 }
 
-// pass sends n messages and returns how many are accepted.
+// pass sends n messages and returns the number accepted.
 func pass(f *Filter, n int, t *mail.Transaction) (in int) {
 	for range n {
 		if v, _ := f.AtMail(context.Background(), t); v.Action == "" {
@@ -102,7 +102,7 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
-// A message that one limit refuses takes no tokens from the others.
+// A message refused by one limit does not use tokens of the others.
 func TestAllOrNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFilter(t, Limit{Of: "domain", Messages: hourly(10)}, Limit{Of: "sender", Messages: hourly(2)})

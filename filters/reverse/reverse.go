@@ -14,7 +14,8 @@ import (
 	"hoplite/mail"
 )
 
-// maxNames is the number of reverse names of an address that are checked.
+// maxNames is the maximum number of reverse names that are checked for an
+// address.
 const maxNames = 5
 
 // Config is the filter "reverse" { ... } block of a chain.
@@ -27,7 +28,8 @@ type Config struct {
 	// address other than their own, in HELO.
 	HeloForged string `hcl:"helo_forged,optional" enum:"pass|tag|quarantine|defer|reject" default:"reject"`
 	// HeloSyntax is the action for mail with a HELO argument that is neither a
-	// fully qualified name nor an address in brackets (RFC 5321, 4.1.1.1).
+	// fully qualified domain name nor an address in brackets (RFC 5321,
+	// 4.1.1.1).
 	HeloSyntax string `hcl:"helo_syntax,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
 	// HeloUnknown is the action for mail with a HELO name that does not exist
 	// in DNS.
@@ -79,7 +81,7 @@ func (f *Filter) AtMail(ctx context.Context, tx *mail.Transaction) (filters.Verd
 	return v, nil
 }
 
-// helo describes what is wrong with a HELO argument and returns the action for
+// helo describes the problem with a HELO argument and returns the action for
 // it.
 func (f *Filter) helo(ctx context.Context, helo string, ip netip.Addr) (problem, action string) {
 	name := strings.ToLower(strings.TrimSuffix(helo, "."))

@@ -1,5 +1,5 @@
 // Package sign is the filter that signs outgoing mail with DKIM (RFC 6376). It
-// is the last stage of a route, after every edit. Package mail/dkim makes the
+// is the last stage of a route, after every edit. Package mail/dkim creates the
 // signatures.
 package sign
 
@@ -33,8 +33,8 @@ type Domain struct {
 	conf.Pos
 	Name string `hcl:"name,label"`
 	// Selector is the selector of the key, which is published at
-	// SELECTOR._domainkey.DOMAIN. To rotate it, publish a new key (hoplite dkim
-	// keygen), change the selector, and keep the old record for a week.
+	// SELECTOR._domainkey.DOMAIN. To rotate the key, publish a new one (hoplite
+	// dkim keygen), change the selector, and keep the old record for a week.
 	Selector string `hcl:"selector" example:"s2026"`
 	// Key is the file with the private key in PEM, relative to the data folder;
 	// the default is "dkim/DOMAIN/SELECTOR.pem", where hoplite dkim keygen puts

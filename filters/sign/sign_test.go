@@ -82,7 +82,7 @@ func TestSign(t *testing.T) {
 					bcc = f.Span
 				}
 			}
-			m = m.Edited([]byte("Received: by us\r\n"), bcc) // what goes out is what must be signed
+			m = m.Edited([]byte("Received: by us\r\n"), bcc) // the outgoing message must be signed
 			top, err := f.(filters.Finisher).AtSend(context.Background(), mail.NewTransaction(mail.Client{}, ""), m)
 			if reply := (*mail.Reply)(nil); errors.As(err, &reply) {
 				if c.want != "refused" {

@@ -1,9 +1,9 @@
 // Package size is the filter that limits the size of messages.
 //
 // It rejects a message at MAIL if the client announces too large a size, at
-// RCPT if a recipient's limit is lower, and at the end of DATA. The server
-// stops storing a message at Limit and reads and discards the rest, so that the
-// session can continue.
+// RCPT if a recipient's limit is lower, and at the end of DATA if the message
+// is too large. The server stops storing a message at Limit and reads and
+// discards the rest, so that the session can continue.
 package size
 
 import (
@@ -17,8 +17,7 @@ import (
 
 // Config is the filter "size" { ... } block of a chain.
 type Config struct {
-	// Max is the size of the largest message that is accepted, including its
-	// header.
+	// Max is the maximum size of a message, including its header.
 	Max conf.Bytes `hcl:"max,optional" default:"25MiB"`
 	// Limits holds different limits for some recipients or senders.
 	Limits []Limit `hcl:"limit,block" was:"for|from"`
@@ -29,12 +28,12 @@ type Config struct {
 // limit replaces the max of the filter; a message is also subject to the lowest
 // of its recipients' limits.
 type Limit struct {
-	// To lists the recipients: addresses or domains; ".example.org" is every
-	// domain below example.org.
+	// To lists the recipients: addresses or domains; ".example.org" matches
+	// every domain below example.org.
 	To []string `hcl:"to,optional" was:"names"`
 	// From lists the senders, in the same form as to.
 	From []string `hcl:"from,optional"`
-	// Max is the size of the largest message.
+	// Max is the maximum size of a message.
 	Max conf.Bytes `hcl:"max"`
 }
 
@@ -102,7 +101,8 @@ func (f *Filter) Limit(tx *mail.Transaction) int64 {
 	return limit
 }
 
-// AtData checks the actual size of the message, whatever was announced.
+// AtData checks the actual size of the message, regardless of the announced
+// one.
 func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message) (filters.Verdict, error) {
 	return verdict(m.Base.Size(), f.Limit(tx)), nil
 }

@@ -30,7 +30,7 @@ func TestSize(t *testing.T) {
 		from, to mail.Address
 		declared int64
 		size     int
-		want     string // where it ended
+		want     string // the stage at which it was refused
 	}{
 		{"at the limit", "bob@example.com", "ann@example.org", 1000, 1000, "passed"},
 		{"announced", "bob@example.com", "ann@example.org", 1001, 0, "mail"},

@@ -1,6 +1,6 @@
 // Package smime is the filter that acts on the S/MIME signatures and encryption
 // of a message: its settings are the actions for signatures that are missing,
-// invalid, not the sender's, or made with an untrusted certificate. Package
+// invalid, not the sender's, or created with an untrusted certificate. Package
 // mail/smime verifies the message; the filter never decrypts or changes it.
 package smime
 
@@ -27,7 +27,7 @@ type Config struct {
 	// to the data folder.
 	Roots string `hcl:"roots,optional" default:"system"`
 	// Trust sets other roots for senders of some domains, for example a partner
-	// with a private authority, which is then trusted for that partner only.
+	// with a private authority, which is then trusted only for that partner.
 	Trust []TrustRule `hcl:"trust,block"`
 	// From limits the rules below to mail from these domains; the default is
 	// all mail. The result is recorded for all mail.
@@ -41,7 +41,7 @@ type Config struct {
 	// encryption.
 	OnMissing string `hcl:"on_missing,optional" enum:"reject|quarantine|tag" default:"reject"`
 	// OnInvalid is the action for mail with a signature that is invalid, not
-	// the sender's, or made with a revoked certificate.
+	// the sender's, or created with a revoked certificate.
 	OnInvalid string `hcl:"on_invalid,optional" enum:"tag|quarantine|reject" default:"tag"`
 	// OnExpired is the action for mail whose signer's certificate has expired
 	// or is not valid yet.
@@ -53,21 +53,22 @@ type Config struct {
 	// unsupported algorithm.
 	OnWeak string `hcl:"on_weak,optional" enum:"tag|quarantine|reject" default:"tag"`
 	// Revocation selects how certificates are checked for revocation: not at
-	// all (off), from cached data (cached), by a query in the background for
-	// the next message (soft), or by a query now (hard), for at most 2 s; mail
-	// is deferred while the status is unknown.
+	// all (off), using only cached data (cached), by a query in the background
+	// whose result is used for later messages (soft), or by an immediate query
+	// that takes at most 2 s (hard). With hard, mail is deferred while the
+	// status is unknown.
 	Revocation string `hcl:"revocation,optional" enum:"off|cached|soft|hard" default:"soft"`
-	// MaxLayers is the number of nested signatures and envelopes that are
-	// opened.
+	// MaxLayers is the maximum number of nested signatures and envelopes that
+	// are opened.
 	MaxLayers int `hcl:"max_layers,optional" default:"5"`
-	// MaxSize is the size of the largest signature or envelope that is read. A
-	// larger one is treated as invalid.
+	// MaxSize is the maximum size of a signature or envelope. A larger one is
+	// treated as invalid.
 	MaxSize conf.Bytes `hcl:"max_size,optional" default:"64MiB"`
 	// FoldCase ignores case when local parts are compared with those in the
-	// certificate; without it a difference in case is accepted but recorded.
+	// certificate; otherwise a difference in case is accepted but recorded.
 	FoldCase bool `hcl:"fold_case,optional"`
-	// Sender accepts a signer whose address is in Sender instead of From, as
-	// when a secretary signs.
+	// Sender accepts a signer whose address is in Sender instead of From, for
+	// example if a secretary signs.
 	Sender bool `hcl:"sender,optional"`
 }
 
@@ -80,7 +81,7 @@ type TrustRule struct {
 	Roots string `hcl:"roots"`
 }
 
-// Check rejects limits below one layer.
+// Check rejects a max_layers below 1.
 func (c *Config) Check() error {
 	if c.MaxLayers < 1 {
 		return conf.Fieldf("max_layers", "%d layers would open nothing: 5 is usual", c.MaxLayers)

@@ -17,7 +17,8 @@ import (
 	"hoplite/mail/smime/smimetest"
 )
 
-// newFilter makes a filter that trusts root and judges at smimetest.Now.
+// newFilter returns a filter that trusts root and uses smimetest.Now as the
+// current time.
 func newFilter(t *testing.T, cfg Config, root *smimetest.Person) *Filter {
 	t.Helper()
 	data := t.TempDir()

@@ -7,7 +7,8 @@ import (
 
 // The grammar of a record is given in RFC 7208, 12. The spf package stops at
 // the first term that matches and is lenient about domains, but a record with
-// an error anywhere is a permerror (4.6), even if an earlier term matches.
+// an error anywhere results in permerror (4.6), even if an earlier term
+// matches.
 const (
 	macroExpand = `%(?:\{[slodiphvSLODIPHV][0-9]*[rR]?[-.+,/_=]*\}|[%_-])`
 	macroText   = `(?:` + macroExpand + `|[\x21-\x24\x26-\x7e])*`

@@ -12,14 +12,14 @@ import (
 	"hoplite/internal/resolve"
 )
 
-// The spf package does not support everything that a record may contain. Such
-// parts are rewritten before it sees the record: the macro p becomes the
-// client's name, and slashOctet stands for a slash in a domain, which the
-// package would read as a CIDR length.
+// The spf package does not support everything that a record may contain.
+// Unsupported parts are rewritten before the record is passed to it: the macro
+// p becomes the client's name, and slashOctet stands for a slash in a domain,
+// which the package would interpret as the start of a CIDR length.
 const slashOctet = "\x01"
 
-// maxNames is the number of a client's names that are checked (RFC 7208,
-// 4.6.4).
+// maxNames is the maximum number of a client's names that are checked (RFC
+// 7208, 4.6.4).
 const maxNames = 10
 
 var (
@@ -105,7 +105,7 @@ func (a *adapter) clientName(ctx context.Context, domain string) string {
 }
 
 // confirmed returns the names of an address that resolve back to it. The sender
-// chooses these names, and anything other than a host name could add terms to
+// controls these names, and anything other than a host name could add terms to
 // the record.
 func confirmed(ctx context.Context, dns resolve.Resolver, ip netip.Addr) []string {
 	names, err := resolve.LookupPTR(ctx, dns, ip)

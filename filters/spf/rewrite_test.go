@@ -46,8 +46,8 @@ func (oddNames) Lookup(_ context.Context, _ string, t resolve.Type) (resolve.Ans
 	return resolve.Answer{Records: []resolve.Record{{Addr: netip.MustParseAddr("192.0.2.1")}}}, nil
 }
 
-// A client's reverse names cannot add terms to the record of the domain that it
-// claims to be.
+// A client's reverse names cannot add terms to the record of the domain that
+// the client claims to be.
 func TestNamesAddNoTerms(t *testing.T) {
 	a := &adapter{dns: oddNames{}, ip: netip.MustParseAddr("192.0.2.1")}
 	if got := a.rewrite(context.Background(), "good.example", "v=spf1 exists:%{p}.x.example -all"); got != "v=spf1 exists:unknown.x.example -all" {

@@ -1,9 +1,9 @@
 // Package spf is the filter that checks whether the domains of the HELO name
 // and the reverse path authorise the client to send their mail (RFC 7208).
 //
-// Its results are used for Authentication-Results and by a dmarc filter after
-// it, which usually makes the decision; this filter only takes the configured
-// actions.
+// Its results are used in Authentication-Results and by a subsequent dmarc
+// filter, which usually makes the decision; this filter only takes the
+// configured actions.
 package spf
 
 import (
@@ -33,14 +33,14 @@ type Config struct {
 	// ("-all"). Forwarded mail fails as well, so it is usually best to leave
 	// the decision to the "dmarc" filter.
 	Fail string `hcl:"fail,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
-	// Softfail is the same for mail that is probably not authorised ("~all").
+	// Softfail is the action for mail that is probably not authorised ("~all").
 	Softfail string `hcl:"softfail,optional" enum:"pass|tag|quarantine|defer|reject" default:"pass"`
 	// HeloFail is the action for mail from a client whose HELO name does not
 	// authorise it. Domains rarely publish a record for that name by accident.
 	HeloFail string `hcl:"helo_fail,optional" enum:"pass|tag|quarantine|defer|reject" default:"tag"`
 	// Permerror is the action for mail from a domain with an invalid record.
 	Permerror string `hcl:"permerror,optional" enum:"pass|tag|quarantine|defer|reject" default:"pass"`
-	// Forwarders lists networks that forward mail to you with its original
+	// Forwarders lists networks that forward mail to you and keep the original
 	// sender; their mail is not checked.
 	Forwarders []netip.Prefix `hcl:"forwarders,optional" example:"192.0.2.0/24"`
 	// Relayed checks mail from one of your servers (in trusted) against the
@@ -66,8 +66,8 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 // Result is the outcome of one check.
 type Result struct {
 	Value  string // RFC 7208, 2.6
-	Domain string // whose record was evaluated
-	Term   string // the term that matched, or the error in a few words
+	Domain string // the domain whose record was evaluated
+	Term   string // the term that matched, or a short error text
 }
 
 // AtMail checks the domains of the HELO name and the reverse path.
@@ -145,8 +145,8 @@ func (r Result) authResult(property, value string) mail.AuthResult {
 	}
 }
 
-// AuthResult returns the result of a check of the reverse path from or, without
-// one, of the HELO name.
+// AuthResult returns the result of a check of the reverse path from or, if from
+// is empty, of the HELO name.
 func (r Result) AuthResult(from mail.Address, helo string) mail.AuthResult {
 	if from == "" {
 		return r.authResult("helo", helo)
@@ -199,12 +199,11 @@ func Check(ctx context.Context, dns resolve.Resolver, ip netip.Addr, helo string
 // short shortens the text of an error, which may quote a long remote record.
 func short(err error) string { return safe.Clip(safe.Reply(err.Error()), 100) }
 
-// adapter passes the queries of the spf package to our resolver during one
-// check.
+// adapter passes the queries of the spf package to our resolver during a check.
 type adapter struct {
 	dns    resolve.Resolver
 	ip     netip.Addr
-	names  []string // of ip, for the macro p
+	names  []string // names of ip, for the macro p
 	looked bool
 }
 
@@ -227,7 +226,7 @@ func (a *adapter) LookupTXT(ctx context.Context, name string) ([]string, error) 
 		switch {
 		case !isRecord(t):
 		case !wellFormed(t):
-			txt[i] = "v=spf1 \"mistake\"" // a syntax error for the spf package, too
+			txt[i] = "v=spf1 \"mistake\"" // a syntax error in the spf package as well
 		default:
 			txt[i] = a.rewrite(ctx, name, t)
 		}

@@ -71,7 +71,7 @@ func answer(name string, t resolve.Type, records [][2]any) (a resolve.Answer, cn
 			a.Records = append(a.Records, resolve.Record{Host: strings.TrimSuffix(text(value), ".")})
 		}
 	}
-	if t == resolve.TXT { // the suite is older than the end of type SPF
+	if t == resolve.TXT { // the suite predates the removal of the SPF record type
 		if a.Records = texts["TXT"]; a.Records == nil {
 			a.Records = texts["SPF"]
 		}
@@ -228,8 +228,8 @@ func TestRelayed(t *testing.T) {
 	}
 }
 
-// The number of look-ups is limited however records refer to each other (RFC
-// 7208, 4.6.4).
+// The number of look-ups is limited regardless of how records refer to each
+// other (RFC 7208, 4.6.4).
 func TestQuestionsAreBounded(t *testing.T) {
 	var text strings.Builder
 	for i := range 40 {
@@ -245,8 +245,8 @@ func TestQuestionsAreBounded(t *testing.T) {
 	}
 }
 
-// Every macro that RFC 7208, 7.2 permits in a record works there; providers use
-// %{ir}.%{v}.
+// Every macro that RFC 7208, 7.2 permits in a record is supported; providers
+// use %{ir}.%{v}.
 func TestMacros(t *testing.T) {
 	for macro, want := range map[string]string{
 		"%{s}": "ann@example.org", "%{l}": "ann", "%{o}": "example.org", "%{d}": "example.org", "%{d2}": "example.org", "%{dr}": "org.example",

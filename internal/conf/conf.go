@@ -1,6 +1,7 @@
 // Package conf reads relay.hcl into Go structs.
 //
-// A package that owns a block of the file declares a struct and tags its fields:
+// The package that owns a block of the file declares a struct and tags its
+// fields:
 //
 //	hcl:"max"              a required attribute
 //	hcl:"max,optional"     an optional attribute
@@ -16,12 +17,12 @@
 //
 // A struct that embeds Pos records the position of its block, for later checks;
 // a Check method validates the fields together. The fields of structs embedded
-// without a tag belong to the outer struct. All mistakes of a file are found in
-// one run: every step adds to one Diagnostics instead of returning the first
-// error.
+// without a tag belong to the outer struct. All mistakes in a file are found in
+// one run: each step adds to a shared Diagnostics instead of returning the
+// first error.
 //
-// The meaning of the values, and questions such as whether a named chain
-// exists, are left to the packages and cmd/hoplite. Start reading at File.
+// The meaning of the values, and checks such as whether a named chain exists,
+// are left to the other packages and cmd/hoplite. Start with File.
 package conf
 
 import (
@@ -33,19 +34,20 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// maxFile is the largest file that is read as a configuration.
+// maxFile is the maximum size of a configuration file.
 const maxFile = 4 << 20
 
 // Checker is a Config with rules that involve several fields. Check runs if all
-// of its attributes were read without a mistake. An error made by Field points
-// at an attribute; several errors are joined by errors.Join.
+// of its attributes were read without a mistake. An error created by Field
+// refers to an attribute; several errors are combined with errors.Join.
 type Checker interface {
 	Check() error
 }
 
 // File is one parsed config file.
 type File struct {
-	// Name is the path as given; every mistake begins with it.
+	// Name is the path as passed to Load or Parse; it precedes every mistake in
+	// the output.
 	Name string
 	// Diags holds the mistakes of all steps.
 	Diags *Diagnostics
@@ -90,8 +92,7 @@ func (f *File) Decode(into any) bool {
 	return f.Diags.Mistakes() == before
 }
 
-// Parsed reports whether the file could be parsed, so that Decode has something
-// to decode.
+// Parsed reports whether the file could be parsed and thus can be decoded.
 func (f *File) Parsed() bool { return f.body != nil }
 
 // Defaults fills the struct that into points to with the values of an empty

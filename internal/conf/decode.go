@@ -21,7 +21,8 @@ type Pos struct {
 	attrs map[string]Range
 }
 
-// Range returns the range of the block's header, or the start of the file.
+// Range returns the range of the block's header, or the start of the file for
+// the zero Pos.
 func (p *Pos) Range() Range { return p.block }
 
 // Attr returns the range of an attribute, or Range if the file does not set it.
@@ -48,8 +49,8 @@ func (p *Pos) IsSet(name string) bool {
 	return ok
 }
 
-// Body is the part of a block that its struct does not name. The package that
-// owns its contents decodes it later.
+// Body is the part of a block that its struct does not define. The package that
+// owns the contents decodes it later.
 type Body struct {
 	d     decoder
 	body  *hclsyntax.Body
@@ -70,9 +71,10 @@ func (b Body) Decode(into any) bool {
 	return b.d.diags.Mistakes() == before
 }
 
-// Report adds a mistake found after the block was decoded. An error made by
-// Field or At is reported at its own position, any other at the block's header;
-// the errors of an errors.Join are reported separately. A nil err is ignored.
+// Report adds a mistake found after the block was decoded. An error created by
+// Field or At is reported at its own position, any other error at the block's
+// header. The errors in an errors.Join are reported separately. A nil err is
+// ignored.
 func (b Body) Report(err error) {
 	if err != nil && b.body != nil {
 		b.d.report(b.body, b.where, err)
@@ -86,8 +88,8 @@ func (b Body) Warn(summary, detail string) {
 	}
 }
 
-// Written returns the attributes of the block as the file sets them, in its
-// order, one string each, with passwords hidden: max = "25MiB".
+// Written returns the attributes that the file sets in the block, in file
+// order, one string each, for example max = "25MiB". Passwords are hidden.
 func (b Body) Written() []string {
 	if b.body == nil {
 		return nil
@@ -106,7 +108,7 @@ func (b Body) Written() []string {
 
 // Inner is a block within the body.
 type Inner struct {
-	// Title is its head: limit "address".
+	// Title is the block's header, for example limit "address".
 	Title string
 	Body
 }
@@ -127,7 +129,7 @@ func (b Body) Inner() []Inner {
 	return list
 }
 
-// place is the name of a block in error messages, and its position.
+// place holds the name of a block in error messages, and its position.
 type place struct {
 	name string
 	at   Range
@@ -225,7 +227,8 @@ func (d decoder) attribute(b *hclsyntax.Body, where place, f *field) {
 	d.value(f, f.value, a.Expr)
 }
 
-// value stores the value of an expression in v, or reports a mistake.
+// value evaluates an expression and stores the value in v, or reports a
+// mistake.
 func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
 	if word := hcl.ExprAsKeyword(expr); word != "" && word != "true" && word != "false" && word != "null" {
 		d.diags.Add(expr.Range(), fmt.Sprintf("%s: %s must be in quotes", f.name, word), fmt.Sprintf("Write %q.", word))
@@ -233,7 +236,7 @@ func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
 	}
 	value, diags := expr.Value(d.functions())
 	if diags.HasErrors() {
-		// The first error is the cause; the others follow from it.
+		// The first error is the cause of the others.
 		d.diags.Add(expr.Range(), f.name+": "+valueProblem(diags[0]), valueHint(f))
 		return
 	}
@@ -247,7 +250,7 @@ func (d decoder) value(f *field, v reflect.Value, expr hcl.Expression) {
 	}
 }
 
-// valueProblem describes in plain words what is wrong with an expression.
+// valueProblem describes the problem with an expression in plain language.
 func valueProblem(h *hcl.Diagnostic) string {
 	if h.Summary == "Error in function call" {
 		if _, cause, ok := strings.Cut(h.Detail, ": "); ok {
@@ -288,7 +291,7 @@ func (d decoder) blocks(b *hclsyntax.Body, f *field) {
 	}
 }
 
-// nameOf returns the header of a block: smtp "inbound".
+// nameOf returns the header of a block, for example smtp "inbound".
 func nameOf(b *hclsyntax.Block) string {
 	name := b.Type
 	for _, l := range b.Labels {
@@ -339,8 +342,9 @@ func (d decoder) check(b *hclsyntax.Body, where place, v reflect.Value) {
 	}
 }
 
-// checkSet is check for a block with other mistakes: what it says about attributes
-// that are set and have no mistake yet is true all the same.
+// checkSet is like check, but for a block with other mistakes. Errors about
+// attributes that are set and have no mistake yet are still valid, so only
+// those are reported.
 func (d decoder) checkSet(b *hclsyntax.Body, where place, v reflect.Value) {
 	c, ok := v.Addr().Interface().(Checker)
 	if !ok {
@@ -361,7 +365,7 @@ func (d decoder) checkSet(b *hclsyntax.Body, where place, v reflect.Value) {
 	}
 }
 
-// split returns the errors that an error joins.
+// split returns the errors combined by errors.Join, or err itself.
 func split(err error) (list []error) {
 	if err == nil {
 		return nil
@@ -376,7 +380,8 @@ func split(err error) (list []error) {
 	return list
 }
 
-// report adds an error, or each of the errors that it joins, at its position.
+// report adds an error at its position, or each error in it if it was created
+// by errors.Join.
 func (d decoder) report(b *hclsyntax.Body, where place, err error) {
 	if list := split(err); len(list) != 1 || list[0] != err {
 		for _, one := range list {

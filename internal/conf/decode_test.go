@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// site has a block of each form.
+// site has a block of each kind.
 type site struct {
 	Pos
 	common
@@ -67,7 +67,7 @@ type later struct {
 	Body Body   `hcl:",remain"`
 }
 
-// checked reports the mistakes that its attribute names.
+// checked reports the mistakes listed in its attribute.
 type checked struct {
 	Pos
 	Name string   `hcl:"name,label"`
@@ -151,7 +151,7 @@ pair "l" "r" {}
 	}
 }
 
-// Blocks that are absent have their defaults, or do not exist.
+// Absent blocks have their defaults or are nil.
 func TestAbsentBlocks(t *testing.T) {
 	s, diags := decodeSite("")
 	if diags.Err() != nil || s.Single.Size != 1024 || s.Pointer != nil || s.List != nil || s.Shared != "yes" {
@@ -197,7 +197,7 @@ func TestBlockMistakes(t *testing.T) {
 	}
 }
 
-// All mistakes of a file are found at once, each on its line.
+// All mistakes in a file are found at once, each with its line.
 func TestAllAtOnce(t *testing.T) {
 	_, diags := decodeSite(`zebra = 1
 named {}
@@ -239,7 +239,8 @@ checked "c" {
 	}
 }
 
-// An error of Check is reported at the attribute, element or block that it is about.
+// An error from Check is reported at the attribute, element or block that it
+// refers to.
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		fail string
@@ -364,7 +365,7 @@ later "b" {
 	}
 }
 
-// The zero Body is an empty block that is not in a file.
+// The zero Body is an empty block that is not part of a file.
 func TestZeroBody(t *testing.T) {
 	var b Body
 	var inner struct {
@@ -414,7 +415,7 @@ func TestConfigMistakes(t *testing.T) {
 	}
 }
 
-// The default of a list is a list of its words.
+// A list's default tag is split into its words.
 func TestListDefaults(t *testing.T) {
 	var c struct {
 		Words []string        `hcl:"words,optional" default:"a, b"`

@@ -19,9 +19,9 @@ type Range = hcl.Range
 
 // Diagnostic is one finding about a file.
 type Diagnostic struct {
-	// Where is its position; the zero Range means the whole file.
+	// Where is the finding's position; the zero Range means the whole file.
 	Where Range
-	// Summary states the problem.
+	// Summary describes the problem.
 	Summary string
 	// Detail explains how to correct it; it may be empty or have several lines.
 	Detail string
@@ -43,7 +43,8 @@ func (d *Diagnostics) Add(r Range, summary, detail string) {
 	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail})
 }
 
-// Warn adds a warning at r: valid, but probably unintended.
+// Warn adds a warning at r, for a setting that is valid but probably
+// unintended.
 func (d *Diagnostics) Warn(r Range, summary, detail string) {
 	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail, Warning: true})
 }
@@ -79,7 +80,7 @@ func (d *Diagnostics) All() []Diagnostic {
 	return list
 }
 
-// Warnings returns the warnings as Write prints them, one text each.
+// Warnings returns the warnings as printed by Write, one string each.
 func (d *Diagnostics) Warnings() []string {
 	var texts []string
 	for _, one := range d.All() {
@@ -92,8 +93,8 @@ func (d *Diagnostics) Warnings() []string {
 	return texts
 }
 
-// Err returns nil if there are no mistakes, else an error with the text that
-// Write prints.
+// Err returns nil if there are no mistakes, and otherwise an error with the
+// text that Write prints.
 func (d *Diagnostics) Err() error {
 	if d.Mistakes() == 0 {
 		return nil
@@ -103,7 +104,7 @@ func (d *Diagnostics) Err() error {
 
 type diagError struct{ d *Diagnostics }
 
-// ErrMistakes is the error that errors.Is finds in that of Diagnostics.Err.
+// ErrMistakes matches the errors returned by Diagnostics.Err, using errors.Is.
 var ErrMistakes = errors.New("the configuration has mistakes")
 
 func (e diagError) Is(target error) bool { return target == ErrMistakes }
@@ -149,8 +150,8 @@ func (d *Diagnostics) write(w io.Writer, one Diagnostic) {
 	}
 }
 
-// secretValue matches a password in a quoted line, because reports get pasted
-// into tickets.
+// secretValue matches a password in a quoted line. Passwords are hidden because
+// reports are often pasted into tickets.
 var secretValue = regexp.MustCompile(`(?i)((?:pass|secret|token|api_?key)\w*\s*=\s*)"[^"]*"?`)
 
 // quote prints the line on which r starts, with a marker below the position.
@@ -180,7 +181,7 @@ func (d *Diagnostics) quote(w io.Writer, r Range) {
 
 func expandTabs(s string) string { return strings.ReplaceAll(s, "\t", "  ") }
 
-// cutAround shortens a long line and keeps column col visible.
+// cutAround shortens a long line so that column col remains visible.
 func cutAround(line string, col, room int) (string, int) {
 	runes := []rune(line)
 	if len(runes) <= room {

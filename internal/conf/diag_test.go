@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// rangeOf returns the range of n octets from off on in src.
+// rangeOf returns the range of n octets at offset off in src.
 func rangeOf(src string, off, n int) Range {
 	pos := func(off int) hcl.Pos {
 		line := strings.Count(src[:off], "\n")
@@ -19,7 +19,7 @@ func rangeOf(src string, off, n int) Range {
 	return Range{Filename: "relay.hcl", Start: pos(off), End: pos(off + n)}
 }
 
-// written returns what Write prints about one finding in src.
+// written returns the output of Write for one finding in src.
 func written(src string, one Diagnostic) string {
 	d := &Diagnostics{}
 	d.addSource("relay.hcl", []byte(src))
@@ -97,7 +97,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// Of a long line the part around the position is printed.
+// Only the part around the position is printed of a long line.
 func TestLongLines(t *testing.T) {
 	src := "list = [" + strings.Repeat("\"abc\", ", 50) + "\"x\"]\n"
 	for off := 0; off < len(src)-1; off += 7 {
@@ -126,7 +126,7 @@ func TestDiagnostics(t *testing.T) {
 	}
 	d.Add(rangeOf(src, 12, 1), "c is wrong", "Use 4.")
 	d.Add(rangeOf(src, 0, 1), "a is wrong", "")
-	d.Add(rangeOf(src, 0, 1), "a is wrong", "") // found twice
+	d.Add(rangeOf(src, 0, 1), "a is wrong", "") // the same finding again
 	d.Add(Range{Filename: "other.hcl"}, "the file is wrong", "")
 	d.Add(Range{}, "something is missing", "")
 	var order []string
@@ -192,7 +192,7 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// Whatever the width of the text, no line is wider than allowed, and no word is lost.
+// No line is wider than allowed, and no word is lost.
 func TestWrapWidths(t *testing.T) {
 	text := "All mistakes in a file are found in one run, each with a suggested correction."
 	for cols := 16; cols < 90; cols++ {

@@ -89,7 +89,7 @@ func TestFormatDuration(t *testing.T) {
 	}
 }
 
-// Every duration that is accepted is at least 0, and survives formatting to the
+// Every accepted duration is non-negative, and formatting preserves it to the
 // millisecond.
 func FuzzParseDuration(f *testing.F) {
 	for _, s := range []string{"0", "5m", "1h30m", "1.5d", "2w3d", "106751d", "x", "1..2s"} {

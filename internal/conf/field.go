@@ -128,7 +128,7 @@ func setDefaults(v reflect.Value) {
 	}
 }
 
-// setText sets a field from the text of a tag: lists are written "a, b".
+// setText sets a field from the text of a tag. Lists are written "a, b".
 func setText(f *field, text string) error {
 	if f.value.Kind() != reflect.Slice {
 		return setScalar(f, f.value, cty.StringVal(text))
@@ -140,7 +140,7 @@ func setText(f *field, text string) error {
 	return setValue(f, f.value, cty.TupleVal(items))
 }
 
-// newItem returns the struct that one block of the field is decoded into.
+// newItem returns a struct into which one block of the field is decoded.
 func (f *field) newItem() reflect.Value {
 	t := f.value.Type()
 	if t.Kind() == reflect.Struct {

@@ -42,7 +42,7 @@ func (d decoder) functions() *hcl.EvalContext {
 	}}
 }
 
-// maxValue is the largest file that file("...") reads.
+// maxValue is the maximum size of a file that file("...") reads.
 const maxValue = 64 << 10
 
 // readValue reads the text of a file without trailing line breaks.

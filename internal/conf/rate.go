@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Rate is a number of events per duration, written "30/1m". The zero Rate, written
-// "0", is no limit.
+// Rate is a number of events per duration, written "30/1m". The zero Rate,
+// written "0", means no limit.
 type Rate struct {
-	// Count is the number of events allowed in Per.
+	// Count is the maximum number of events in the period Per.
 	Count int
 	// Per is positive unless Count is 0.
 	Per time.Duration

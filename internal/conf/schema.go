@@ -16,12 +16,12 @@ type FieldInfo struct {
 	Block reflect.Type
 	// Label is set if the field is a label of the block.
 	Label bool
-	// Type describes an attribute's values: "list of strings".
+	// Type describes an attribute's values, for example "list of strings".
 	Type string
 	// Enum lists the allowed values of an attribute, if they are limited.
 	Enum []string
-	// Default is the value of an absent attribute, as written in the file; empty
-	// for none.
+	// Default is the value of an absent attribute, as written in the file. It
+	// is empty if there is none.
 	Default string
 	// Example is a value as written in the file; HasExample is set if it comes
 	// from the Config's example tag.

@@ -31,7 +31,7 @@ func didYouMean(word string, known []string) string {
 }
 
 // Known returns the hint for an unknown name: the most similar known name, or
-// all of them; if there are none, it returns none.
+// all of them; if known is empty, it returns none.
 func Known(word string, known []string, none string) string {
 	if s := didYouMean(word, known); s != "" {
 		return s
@@ -40,7 +40,7 @@ func Known(word string, known []string, none string) string {
 }
 
 // distance returns the number of letters to insert, delete, replace or swap to
-// turn a into b.
+// change a into b.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return 64

@@ -6,17 +6,17 @@ func TestSuggest(t *testing.T) {
 	known := []string{"hostname", "listen", "chain", "max_size", "tls", "auth", "DKIM"}
 	for _, c := range []struct{ word, want string }{
 		{"hostnme", "hostname"},   // a letter is missing
-		{"hostnamee", "hostname"}, // one too many
+		{"hostnamee", "hostname"}, // one letter too many
 		{"hostnane", "hostname"},  // replaced
 		{"hsotname", "hostname"},  // swapped
 		{"HOSTNAME", "hostname"},  // case is ignored
-		{"dkim", "DKIM"},          // in both directions
+		{"dkim", "DKIM"},          // case is ignored in both words
 		{"lisen", "listen"},
 		{"maxsize", "max_size"},
 		{"max_szie", "max_size"},
 		{"tsl", "tls"},
 		{"aut", "auth"},
-		{"listen", "listen"}, // the word itself
+		{"listen", "listen"}, // the word itself is known
 		{"zebra", ""},        // nothing is similar
 		{"x", ""},
 		{"", ""},

@@ -10,8 +10,8 @@ import (
 )
 
 // parseBody parses src and reports syntax mistakes. It returns nil after any
-// mistake other than missing quotes, because the errors that follow from it
-// would only confuse.
+// mistake other than missing quotes, because the resulting errors would be
+// misleading.
 func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
 	file, found := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
 	if found.HasErrors() {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A value without quotes is a mistake of its own, which does not hide others.
+// A value without quotes is reported as such and does not hide other mistakes.
 func TestMissingQuotes(t *testing.T) {
 	for _, c := range []struct{ line, summary, detail string }{
 		{"bytes = 25MB", "25MB must be in quotes", `Write bytes = "25MB".`},
@@ -29,7 +29,7 @@ func TestMissingQuotes(t *testing.T) {
 	}
 }
 
-// The mark below the line points at the value, even though quotes were added.
+// The marker below the line points at the value, even though quotes were added.
 func TestMissingQuotesMark(t *testing.T) {
 	_, diags := decodeValues("bytes = 25MB\nduration = 5m\nint = \"x\"")
 	want := `values.hcl:1:9: 25MB must be in quotes
@@ -51,8 +51,8 @@ values.hcl:3:7: int: "x" is not an integer
 	}
 }
 
-// A file that cannot be parsed is not decoded, because the errors that follow
-// would only confuse.
+// A file that cannot be parsed is not decoded, because the resulting errors
+// would be misleading.
 func TestUnparsable(t *testing.T) {
 	for _, text := range []string{
 		"string = ",

@@ -47,7 +47,7 @@ func ParseBytes(s string) (Bytes, error) {
 	return Bytes(f * float64(unit)), nil
 }
 
-// String returns b in the largest unit that divides it, else rounded to one
+// String returns b in the largest unit that divides it, or else rounded to one
 // decimal.
 func (b Bytes) String() string {
 	if b < 1<<10 {
@@ -146,7 +146,7 @@ func (l Listen) String() string {
 
 // Loopback reports whether l is a loopback address or a socket file, which only
 // programs on this machine can reach. The address of a systemd socket is not
-// known here, so Loopback returns false for it.
+// known, so Loopback returns false for it.
 func (l Listen) Loopback() bool {
 	if l.Network != "tcp" {
 		return l.Network == "unix"
@@ -155,7 +155,7 @@ func (l Listen) Loopback() bool {
 	return err == nil && ap.Addr().Unmap().IsLoopback()
 }
 
-// FieldError is a mistake in one attribute, made with Field.
+// FieldError is a mistake in one attribute, created by Field.
 type FieldError struct {
 	// Name is the name of the attribute.
 	Name string
@@ -171,7 +171,7 @@ func Field(name string, err error) error {
 	return &FieldError{Name: name, Err: err}
 }
 
-// Fieldf is Field with an error made by fmt.Errorf.
+// Fieldf is like Field, with an error created by fmt.Errorf.
 func Fieldf(name, format string, args ...any) error {
 	return &FieldError{Name: name, Err: fmt.Errorf(format, args...)}
 }
@@ -182,7 +182,7 @@ func (e *FieldError) Error() string { return e.Name + ": " + e.Err.Error() }
 // Unwrap returns the mistake without the name.
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// PlaceError is a mistake at a position in the file, made with At.
+// PlaceError is a mistake at a position in the file, created by At.
 type PlaceError struct {
 	// Where is the position; the zero Range means none.
 	Where Range

@@ -94,7 +94,7 @@ func TestBytesString(t *testing.T) {
 	}
 }
 
-// A size in whole units survives formatting.
+// Formatting preserves a size in whole units.
 func TestBytesRoundTrip(t *testing.T) {
 	for _, text := range []string{"7B", "10KiB", "25MiB", "1GiB", "3TiB"} {
 		b, err := ParseBytes(text)
@@ -104,7 +104,8 @@ func TestBytesRoundTrip(t *testing.T) {
 	}
 }
 
-// No way to print a value shows a secret, except its conversion to a string.
+// No method of printing a value reveals a secret, except conversion to a
+// string.
 func TestSecretIsHidden(t *testing.T) {
 	const hidden = "open sesame"
 	type account struct {

@@ -13,8 +13,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// setValue sets a field from a value of the file; a single value is accepted as
-// a list of one.
+// setValue sets a field from a value in the file. A single value is accepted as
+// a list with one element.
 func setValue(f *field, v reflect.Value, value cty.Value) error {
 	if value.IsNull() || !value.IsKnown() {
 		return errors.New("no value")
@@ -163,7 +163,8 @@ func oneOf(text, enum string) error {
 	return fmt.Errorf("%q is not one of %s", text, list)
 }
 
-// parsePrefix reads a network, or an IP address as the network of that host.
+// parsePrefix parses a network, or an IP address as the network that contains
+// only that host.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if p, err := netip.ParsePrefix(s); err == nil {
 		if p != p.Masked() {

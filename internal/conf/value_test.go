@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// upper is a type that parses its own text.
+// upper is a type that implements encoding.TextUnmarshaler.
 type upper string
 
 func (u *upper) UnmarshalText(text []byte) error {

@@ -1,6 +1,6 @@
 // Package control connects the command line to a running server: HTTP over a
-// Unix socket in the data folder. Any user whom the file's permissions allow to
-// open the socket may do everything.
+// Unix socket in the data folder. Any user that the file's permissions allow to
+// open the socket may send every request.
 //
 // It also provides the lock that prevents two processes from using the same
 // data folder. The requests and their handlers are in cmd/hoplite.
@@ -29,8 +29,8 @@ var ErrNotRunning = errors.New("no server is running on this data folder")
 // ErrLocked is returned by Lock if another process holds the lock.
 var ErrLocked = errors.New("another hoplite process uses this data folder")
 
-// maxBody is the largest request that the server reads, and the largest error
-// that the client reads.
+// maxBody is the maximum size of a request that the server reads, and of an
+// error that the client reads.
 const maxBody = 1 << 20
 
 // SocketPath returns the path of the socket in a data folder.
@@ -55,8 +55,8 @@ func Lock(data string) (io.Closer, error) {
 	return f, nil
 }
 
-// LockToRead is Lock for a process that only reads: it creates nothing and leaves
-// the file as it is. A folder that was never locked needs no lock.
+// LockToRead is like Lock, but for a process that only reads: it neither
+// creates nor changes the file. A folder that was never locked needs no lock.
 func LockToRead(data string) (io.Closer, error) {
 	path := filepath.Join(data, "lock")
 	f, err := os.Open(path)
@@ -69,7 +69,7 @@ func LockToRead(data string) (io.Closer, error) {
 	return f, hold(f)
 }
 
-// hold takes the lock, or closes f.
+// hold acquires the lock, or closes f.
 func hold(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err == nil {
@@ -111,13 +111,13 @@ func Serve(ctx context.Context, data string, handler http.Handler) error {
 	return nil
 }
 
-// Client sends requests to the server of one data folder.
+// Client sends requests to the server that uses a data folder.
 type Client struct {
 	path string
 	http http.Client
 }
 
-// NewClient returns a client for the server of the folder data.
+// NewClient returns a client for the server that uses the folder data.
 func NewClient(data string) *Client {
 	path := SocketPath(data)
 	return &Client{path, http.Client{Transport: &http.Transport{

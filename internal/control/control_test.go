@@ -28,7 +28,8 @@ func TestLock(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	// The path of a socket is limited to about 100 octets; t.TempDir is longer.
+	// The path of a socket is limited to about 100 octets; that of t.TempDir
+	// may be longer.
 	dir, err := os.MkdirTemp("", "hc")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func TestServe(t *testing.T) {
 	if err := client.Do(ctx, "GET", "/sum", nil, nil); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("without a server: %v", err)
 	}
-	os.WriteFile(SocketPath(dir), nil, 0o600) // a leftover
+	os.WriteFile(SocketPath(dir), nil, 0o600) // a socket file left over from a crash
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /sum", func(w http.ResponseWriter, _ *http.Request) { Answer(w, 42, nil) })
 	mux.HandleFunc("POST /bad", func(w http.ResponseWriter, _ *http.Request) {
@@ -71,7 +72,8 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// A process that only reads creates no lock and changes none, but respects one.
+// A process that only reads respects a lock, but neither creates nor changes
+// one.
 func TestLockToRead(t *testing.T) {
 	dir := t.TempDir()
 	free, err := LockToRead(dir)

@@ -1,10 +1,10 @@
 // Package files reads and writes small files: keys, accounts, state.
 //
-// [Write] replaces a file so that a crash or power cut leaves the old content or
-// the new one, never half of either. [Make] reads a file that this program
-// creates itself, and creates it again when it is damaged. [Watched] holds the
-// parsed content of a file that administrators edit while the server runs.
-// Large or growing files, such as the queue's log, are left to their packages.
+// [Write] replaces a file so that a crash or power cut leaves either the old or
+// the new content, never a mixture. [Make] reads a file that this program
+// creates itself, and recreates it if it is damaged. [Watched] holds the parsed
+// content of a file that administrators edit while the server runs. Large or
+// growing files, such as the queue's log, are left to their packages.
 package files
 
 import (
@@ -16,10 +16,10 @@ import (
 	"syscall"
 )
 
-// Write replaces the file at path: it writes a new file beside it, syncs it,
-// renames it, and syncs the folder. An existing file's mode and owner are kept;
-// a new one has the mode perm and, when root creates it, the owner of its
-// folder, since the server that reads it has an account of its own.
+// Write replaces the file at path: it writes a new file in the same folder,
+// syncs it, renames it, and syncs the folder. An existing file's mode and owner
+// are kept; a new one has the mode perm and, if root creates it, the owner of
+// its folder, because the server that reads it runs as a different user.
 func Write(path string, data []byte, perm fs.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp*")
@@ -40,7 +40,7 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 	return syncDir(dir)
 }
 
-// fill writes data to f, which is to become the file at path.
+// fill writes data to f, which will be renamed to path.
 func fill(f *os.File, path string, data []byte, perm fs.FileMode) error {
 	like, err := os.Stat(path)
 	if err == nil {
@@ -71,9 +71,10 @@ func syncDir(dir string) error {
 }
 
 // Make returns the content of a file that the program itself creates. If the
-// file does not exist, cannot be read from the disk, or valid rejects its content,
-// it is created with the content that fresh returns; damaged reports the latter
-// two cases, which a power cut can cause. Missing folders are created with mode 0750.
+// file does not exist, cannot be read from the disk, or valid rejects its
+// content, it is created with the content that fresh returns. damaged reports
+// whether one of the latter two was the case; a power cut can cause them.
+// Missing folders are created with mode 0750.
 func Make(path string, perm fs.FileMode, valid func([]byte) bool, fresh func() []byte) (data []byte, damaged bool, err error) {
 	data, err = os.ReadFile(path)
 	switch {
@@ -94,7 +95,7 @@ func Make(path string, perm fs.FileMode, valid func([]byte) bool, fresh func() [
 	return data, damaged, nil
 }
 
-// makeDir creates a folder with its parents, durably.
+// makeDir durably creates a folder and its parents.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
@@ -111,8 +112,8 @@ func makeDir(dir string) error {
 	return syncDir(parent)
 }
 
-// Lock locks the file at path against other processes, and waits until it can.
-// The file is created if it does not exist.
+// Lock locks the file at path against other processes, and waits until the lock
+// is available. The file is created if it does not exist.
 func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -136,7 +137,7 @@ func Lock(path string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// ownLike gives a file that root wrote to the owner of like.
+// ownLike changes the owner of a file written by root to that of like.
 func ownLike(f *os.File, like fs.FileInfo) error {
 	st, ok := like.Sys().(*syscall.Stat_t)
 	if !ok || os.Geteuid() != 0 {

@@ -149,8 +149,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// A step of the wall clock does not postpone the next look at a file: what counts
-// is the time since the process started.
+// A step of the wall clock does not postpone the next check of a file, because
+// checks depend on the time since the process started.
 func TestChangesIgnoreTheWallClock(t *testing.T) {
 	c := NewChanges(filepath.Join(t.TempDir(), "list"))
 	if c.Due() {

@@ -13,8 +13,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// recheck is the longest time a change may go unnoticed. It is measured with
-// the monotonic clock, so steps of the wall clock do not matter.
+// recheck is the maximum time for which a change may go unnoticed. It is
+// measured with the monotonic clock, so steps of the wall clock do not matter.
 const recheck = time.Second
 
 var started = time.Now()
@@ -23,19 +23,19 @@ var started = time.Now()
 // most once per second, so it is cheap enough to use for every message.
 type Changes struct {
 	path string
-	next atomic.Int64 // when to look again, as time since started
+	next atomic.Int64 // time of the next check, as the time since started
 	last fs.FileInfo  // as of the last call of Changed
 }
 
-// NewChanges starts to watch the file at path for changes.
+// NewChanges starts watching the file at path for changes.
 func NewChanges(path string) *Changes {
 	c := &Changes{path: path}
 	c.Changed()
 	return c
 }
 
-// Due reports whether it is time to call Changed again. Of several concurrent
-// callers, only one gets true.
+// Due reports whether it is time to call Changed again. It returns true to only
+// one of several concurrent callers.
 func (c *Changes) Due() bool {
 	now, next := time.Since(started), c.next.Load()
 	return int64(now) >= next && c.next.CompareAndSwap(next, int64(now+recheck))
@@ -73,8 +73,8 @@ type Watched[T any] struct {
 }
 
 // Watch parses the file at path; a missing file is treated as empty. If parse
-// returns an error, the value holds what it could read. An empty path means a
-// file that never exists.
+// returns an error, the value holds the part that could be read. An empty path
+// means a file that never exists.
 func Watch[T any](path string, parse func(r io.Reader, name string) (T, error), log zerolog.Logger) (*Watched[T], error) {
 	w := &Watched[T]{path: path, parse: parse, log: log, changes: NewChanges(path)}
 	v, err := w.read()

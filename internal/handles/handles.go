@@ -2,8 +2,8 @@
 
 // Package handles keeps files and directories open between uses, within a
 // budget of descriptors. A handle that has not been used for a while, or whose
-// descriptor is needed elsewhere, is closed, and opened again by its next user.
-// How a file is found and identified is left to the owner of the handle.
+// descriptor is needed elsewhere, is closed and reopened by its next user.
+// Finding and identifying files is left to the owner of the handle.
 package handles
 
 import (
@@ -24,9 +24,9 @@ type Pool struct {
 	total, each int
 
 	mu    sync.Mutex
-	open  []*Handle // those with a descriptor
-	hand  int       // where the search for a victim continues
-	armed bool      // sweep is scheduled
+	open  []*Handle // handles with a descriptor
+	hand  int       // index at which the search for a handle to evict continues
+	armed bool      // whether sweep is scheduled
 }
 
 // NewPool returns a pool that keeps up to total descriptors open, up to each of
@@ -49,27 +49,28 @@ func Share() *Pool {
 // Owner counts the descriptors of one account.
 type Owner struct{ open int } // guarded by Pool.mu
 
-// Handle is a file that is open while it is used, and for a while afterwards.
+// Handle is a file that is kept open while it is in use, and for some time
+// afterwards.
 type Handle struct {
 	pool  *Pool
 	owner *Owner
 	again func() (*os.File, error)
 
-	// users is the number of users, or closed. It changes from closed, and to
-	// it, with pool.mu held.
+	// users is the number of users, or closed. It changes to and from closed
+	// only while pool.mu is held.
 	users atomic.Int32
-	used  atomic.Bool // since the last sweep
+	used  atomic.Bool // used since the last sweep
 	ended atomic.Bool
 	file  *os.File // valid unless users is closed
 
 	mu sync.Mutex // held while the file is being opened
-	at int        // in pool.open; guarded by pool.mu
+	at int        // index in pool.open; guarded by pool.mu
 }
 
 const closed = -1
 
-// New returns a handle without a descriptor. again opens the file, and may use
-// other handles of the pool.
+// New returns a handle without a descriptor. again opens the file and may use
+// other handles in the pool.
 func (p *Pool) New(owner *Owner, again func() (*os.File, error)) *Handle {
 	h := &Handle{pool: p, owner: owner, again: again}
 	h.users.Store(closed)
@@ -101,7 +102,7 @@ func (h *Handle) Acquire() (*os.File, error) {
 	return file, nil
 }
 
-// enter counts one more user, if the file is open.
+// enter increments the number of users if the file is open.
 func (h *Handle) enter() bool {
 	for {
 		n := h.users.Load()
@@ -124,8 +125,8 @@ func (h *Handle) Release() {
 	}
 }
 
-// Close closes the file once it is no longer in use. It cannot be acquired
-// afterwards.
+// Close closes the file as soon as it is no longer in use. It cannot be
+// acquired afterwards.
 func (h *Handle) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -133,7 +134,7 @@ func (h *Handle) Close() {
 	h.shut()
 }
 
-// Rest closes the file now, unless it is in use.
+// Rest closes the file immediately, unless it is in use.
 func (h *Handle) Rest() { h.shut() }
 
 func (h *Handle) shut() {
@@ -142,8 +143,8 @@ func (h *Handle) shut() {
 	h.pool.drop(h)
 }
 
-// add enters a file that was opened for its first user, and closes others if
-// there are too many.
+// add registers a file that was opened for its first user, and closes other
+// files if there are too many.
 func (p *Pool) add(h *Handle, file *os.File) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,8 +164,8 @@ func (p *Pool) add(h *Handle, file *os.File) {
 	}
 }
 
-// evict closes one handle that is not in use, of the given owner unless that is
-// nil. Those that were used recently get a second chance.
+// evict closes one handle that is not in use. If owner is not nil, it considers
+// only that owner's handles. Recently used handles get a second chance.
 func (p *Pool) evict(owner *Owner) bool {
 	for range 2 * len(p.open) {
 		if p.hand >= len(p.open) {
@@ -196,7 +197,7 @@ func (p *Pool) drop(h *Handle) bool {
 	return true
 }
 
-// sweep closes the handles that were not used since the previous sweep.
+// sweep closes the handles that have not been used since the previous sweep.
 func (p *Pool) sweep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,8 +211,8 @@ func (p *Pool) sweep() {
 	}
 }
 
-// Relieve closes all handles that are not in use, because the process has no
-// descriptor left.
+// Relieve closes all handles that are not in use. It is called when the process
+// has run out of descriptors.
 func (p *Pool) Relieve() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// opener opens one file and counts how often.
+// opener opens one file and counts the calls.
 type opener struct {
 	name  string
 	opens int
 	files []*os.File
-	fail  []error // what the next calls return
+	fail  []error // results of the next calls
 }
 
 func (o *opener) open() (*os.File, error) {
@@ -33,7 +33,7 @@ func (o *opener) open() (*os.File, error) {
 	return f, err
 }
 
-// left returns the number of files that were closed.
+// left returns the number of files that have been closed.
 func (o *opener) left() (n int) {
 	for _, f := range o.files {
 		if _, err := f.Stat(); errors.Is(err, os.ErrClosed) {
@@ -119,7 +119,7 @@ func TestHandlesInUse(t *testing.T) {
 	}
 }
 
-// A handle that is used often outlives those that are not.
+// A frequently used handle outlives the others.
 func TestSecondChance(t *testing.T) {
 	o, often := newOpener(t), newOpener(t)
 	p, owner := NewPool(4, 4), &Owner{}
@@ -198,8 +198,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// Concurrent users of more handles than there are descriptors always read from
-// an open file.
+// Even if more handles are in use than there are descriptors, every user reads
+// from an open file.
 func TestConcurrentUse(t *testing.T) {
 	p := NewPool(3, 2)
 	var handles []*Handle

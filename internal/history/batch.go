@@ -23,7 +23,7 @@ func (b *batch) add(line []byte, keys []uint64) {
 	b.lines = append(b.lines, line...)
 }
 
-// moveTo makes the offsets absolute, for lines that begin at base.
+// moveTo makes the offsets absolute. The lines start at offset base.
 func (b *batch) moveTo(base int64) {
 	for e := b.entries; len(e) > 0; e = e[entrySize:] {
 		binary.LittleEndian.PutUint64(e[8:], binary.LittleEndian.Uint64(e[8:])+uint64(base))
@@ -48,7 +48,7 @@ func appendEntries(to []byte, keys []uint64, off int64) []byte {
 }
 
 // encoder encodes a record and hashes its keys. It avoids encoding/json because
-// this happens for every relayed message (see mail/story).
+// it runs for every relayed message (see mail/story).
 type encoder struct {
 	log  zerolog.Logger // writes to line
 	line []byte

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// day is the file of one day and its index, which has an entry of 16 bytes for each
-// key of each record: the hash of the key and the offset of the line. If a crash
-// truncated the index, it is completed from the lines.
+// day is the file for one day and its index. The index has a 16-byte entry for
+// each key of each record: the hash of the key and the offset of the line. If a
+// crash has truncated the index, it is completed from the lines.
 type day struct {
 	name       string
 	lines, idx *os.File
@@ -24,12 +24,13 @@ type day struct {
 const (
 	entrySize = 16
 	batchSize = 128 << 10
-	// maxLine bounds a line that is read; no record is that large.
+	// maxLine is the maximum length of a line that is read; no record is that
+	// large.
 	maxLine = 4 << 20
 )
 
-// openDay opens the file of the present day. An index that cannot be read is
-// made again from the lines; rebuilt is the reason.
+// openDay opens the file for the current day. An index that cannot be read is
+// regenerated from the lines; rebuilt is the reason.
 func openDay(dir string, now time.Time) (d *day, rebuilt, err error) {
 	name := now.UTC().Format(dayForm)
 	d, err = openFiles(dir, name)
@@ -66,7 +67,7 @@ func openFiles(dir, name string) (*day, error) {
 }
 
 // repair removes an incomplete last line and completes the index. Lines already
-// in the index are not read, because the file of a busy day has hundreds of
+// in the index are not read, because the file for a busy day has hundreds of
 // megabytes.
 func (d *day) repair() error {
 	if err := d.resume(); err != nil {
@@ -144,8 +145,8 @@ func (d *day) resume() error {
 	return d.idx.Truncate(keep)
 }
 
-// write appends a batch, the lines before the index. Readers ignore an index
-// entry without a line.
+// write appends a batch. The lines are written before the index. Readers ignore
+// an index entry without a line.
 func (d *day) write(b *batch) error {
 	if len(b.lines) == 0 {
 		return nil

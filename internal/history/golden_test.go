@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestReadsFirstVersion reads a day that the first version wrote. The file
-// must never be regenerated, because existing histories look like this.
+// TestReadsFirstVersion reads a day written by the first version. The file must
+// never be regenerated, because existing histories have this format.
 func TestReadsFirstVersion(t *testing.T) {
 	r := NewReader("testdata/v1")
 	for _, c := range []struct {

@@ -1,10 +1,10 @@
-// Package history stores the outcome of each transaction for some weeks, in
+// Package history stores the outcome of each transaction for several weeks, in
 // daily files of JSON lines that any tool can read, each with an index.
 //
-// It knows nothing about mail: a record has an id, a few keys and data that
-// only its writer interprets. Files are not synced to disk, so a crash may lose
-// the last second of history, but never mail. Store writes records; Reader
-// searches and joins them by id.
+// It is independent of mail: a record has an id, a few keys and data that only
+// its writer interprets. Files are not synced to disk, so a crash may lose the
+// last second of history, but never mail. Store writes records; Reader searches
+// and joins them by id.
 package history
 
 import (
@@ -34,7 +34,7 @@ type Record struct {
 	ID   string    `json:"id"`
 	At   time.Time `json:"at"`
 	Kind string    `json:"kind"` // "transaction", "refusal", "attempt", ...
-	// The search keys besides ID:
+	// The following are the search keys in addition to ID.
 	MessageID string   `json:"message_id,omitempty"`
 	From      string   `json:"from,omitempty"`
 	To        []string `json:"to,omitempty"`
@@ -59,8 +59,8 @@ func (r *Record) hashes(to []uint64) []uint64 {
 func normalID(s string) string { return strings.Trim(s, "<> \t") }
 
 const (
-	maxWaiting = 8 << 20                // bytes waiting for the writer
-	flushEvery = 200 * time.Millisecond // the longest time before a record can be found
+	maxWaiting = 8 << 20                // maximum number of bytes waiting for the writer
+	flushEvery = 200 * time.Millisecond // the maximum time before a record can be found
 	dayForm    = "2006-01-02"
 	retryOpen  = time.Minute
 )
@@ -77,7 +77,7 @@ type Store struct {
 	waiting batch
 	spare   batch // reused by the writer
 	lost    atomic.Int64
-	failed  time.Time // when the writer could last not open its file
+	failed  time.Time // the last time the writer could not open its file
 
 	full chan struct{} // holds a value when the batch is large enough to write
 	stop chan struct{}
@@ -87,9 +87,9 @@ type Store struct {
 
 // Open opens the history in dir, which it creates if necessary. Days older than
 // keep are removed, and so are the oldest days while there are more than max
-// bytes. Zero values mean the defaults. A file that cannot be opened is logged and
-// tried again every minute, and records are dropped in the meantime: mail does
-// not depend on history.
+// bytes. Zero values mean the defaults. If a file cannot be opened, the error
+// is logged and the attempt is repeated every minute. Until it succeeds,
+// records are dropped, because mail does not depend on history.
 func Open(dir string, keep time.Duration, max int64, log zerolog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
@@ -193,8 +193,8 @@ func (s *Store) flush(d *day, now time.Time) *day {
 	return next
 }
 
-// openDay opens the file of the present day. It returns nil if that fails, or
-// failed within the last minute.
+// openDay opens the file for the current day. It returns nil if that fails, or
+// has failed within the last minute.
 func (s *Store) openDay(now time.Time) *day {
 	if now.Sub(s.failed) < retryOpen {
 		return nil
@@ -237,9 +237,9 @@ func (s *Store) prune(now time.Time) {
 	}
 }
 
-// present returns the time from which the age of days is measured: now, unless the
-// newest day stands alone, far from the one before. Then the clock may be wrong for a
-// moment, and a month of history would be lost.
+// present returns the time from which the age of days is measured. It is now,
+// unless the newest day is much later than the previous one: then the clock may
+// be temporarily wrong, and using it would remove a month of history.
 func present(now time.Time, days []string) time.Time {
 	if len(days) < 2 {
 		return now

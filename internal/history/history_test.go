@@ -187,7 +187,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// A clock that is years ahead for a moment does not remove the history.
+// A clock that is temporarily years ahead does not cause the history to be
+// removed.
 func TestPruneWithAWrongClock(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Now()
@@ -208,7 +209,7 @@ func TestPruneWithAWrongClock(t *testing.T) {
 			t.Errorf("%s: left %v, want %d", when, days, want)
 		}
 	}
-	left("at first", 4) // today, and without the day 40 days ago
+	left("at first", 4) // includes today, but not the day 40 days ago
 	ahead := now.AddDate(9, 0, 0)
 	if err := os.WriteFile(filepath.Join(dir, ahead.UTC().Format(dayForm)+".jsonl"), nil, 0o640); err != nil {
 		t.Fatal(err)
@@ -225,8 +226,9 @@ func TestNoHistoryYet(t *testing.T) {
 	}
 }
 
-// A file of history that cannot be read does not stop the start: the index is
-// made again from the lines, and without the lines mail flows without history.
+// A history file that cannot be read does not prevent the start: an index is
+// regenerated from the lines, and if the lines cannot be read, mail is
+// processed without history.
 func TestUnreadableFiles(t *testing.T) {
 	today := time.Now().UTC().Format(dayForm)
 	for _, c := range []struct {
@@ -247,7 +249,7 @@ func TestUnreadableFiles(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, c.file)); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Mkdir(filepath.Join(dir, c.file), 0o700); err != nil { // opening it fails even for root
+			if err := os.Mkdir(filepath.Join(dir, c.file), 0o700); err != nil { // opening a folder as a file fails even for root
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
@@ -287,7 +289,7 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
-// A truncated index is completed, wherever it ends.
+// An index that is truncated at any octet is completed.
 func TestResumeAtEveryOctet(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, 0, 0, zerolog.Nop())

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Reader searches a history that this process or another one writes.
+// Reader searches a history written by this or another process.
 type Reader struct{ dir string }
 
 // NewReader returns a Reader of the history in dir.
@@ -25,8 +25,8 @@ func NewReader(dir string) *Reader { return &Reader{dir: dir} }
 // records of the period match.
 type Query struct {
 	ID, MessageID, From, To string
-	Since, Until            time.Time // zero: no bound
-	Limit                   int       // maximum number of records, the newest ones; 0 means 1000
+	Since, Until            time.Time // zero means no bound
+	Limit                   int       // maximum number of records; the newest are kept; 0 means 1000
 	// Match, if not nil, must also accept a record. It does not use the index.
 	Match func(*Record) bool
 	// Join adds all other records with the ids of those found, so that a
@@ -34,8 +34,8 @@ type Query struct {
 	Join bool
 }
 
-// key returns the index term to search for: of the keys that are set, the one
-// expected to be rarest.
+// key returns the index term to search for: the key that is expected to be
+// rarest among those that are set.
 func (q *Query) key() (key uint64, ok bool) {
 	switch {
 	case q.ID != "":
@@ -112,11 +112,11 @@ func (r *Reader) Find(ctx context.Context, q Query) ([]Record, error) {
 
 // maxJoined and maxPerID limit the records that a join reads.
 const (
-	maxJoined = 25 // ids, the newest
+	maxJoined = 25 // maximum number of ids; the newest are kept
 	maxPerID  = 50
 )
 
-// join returns all records with the ids in found, the newest id first.
+// join returns all records with the ids in found, newest id first.
 func (r *Reader) join(ctx context.Context, found []Record) ([]Record, error) {
 	var all []Record
 	seen := map[string]bool{}
@@ -178,7 +178,7 @@ func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, 
 	var entry [entrySize]byte
 	for {
 		if _, err := io.ReadFull(in, entry[:]); err != nil {
-			return found, nil // an incomplete last entry ends the index, too
+			return found, nil // an incomplete last entry also ends the index
 		}
 		if binary.LittleEndian.Uint64(entry[:]) != want {
 			continue
@@ -186,7 +186,7 @@ func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, 
 		off := int64(binary.LittleEndian.Uint64(entry[8:]))
 		line, err := bufio.NewReader(io.NewSectionReader(lines, off, maxLine)).ReadBytes('\n')
 		if err != nil {
-			continue // the line is not written yet
+			continue // the line has not been written yet
 		}
 		var rec Record
 		if json.Unmarshal(line, &rec) == nil && q.matches(&rec) {

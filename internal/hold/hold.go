@@ -1,8 +1,8 @@
-// Package hold buffers a stream so that it can be read again: in memory while it
-// is small, else in an unnamed file. Unlike a spool it has one reader: it is for
-// data that is unpacked or decoded while one message is filtered. Its memory is
-// part of the budget of package memory; a stream that does not fit is written to
-// a file.
+// Package hold buffers a stream so that it can be read again: in memory while
+// it is small, otherwise in an unnamed file. Unlike a spool, it has one reader;
+// it is used for data that is unpacked or decoded while a message is filtered.
+// Its memory is part of the budget of package memory; a stream that does not
+// fit is written to a file.
 package hold
 
 import (
@@ -18,10 +18,10 @@ import (
 // InMemory is the size above which a Hold uses a file.
 const InMemory = 1 << 20
 
-// step is the least by which the memory of a Hold grows.
+// step is the minimum amount by which the memory of a Hold grows.
 const step = 16 << 10
 
-// Hold is a buffered stream: written first, read afterwards.
+// Hold is a buffered stream. All writes precede all reads.
 type Hold struct {
 	dir   string
 	share *memory.Share
@@ -30,9 +30,9 @@ type Hold struct {
 	n     int64
 }
 
-// New returns an empty Hold, to be closed after use. If it needs a file, it
-// creates one in dir, and dir itself if necessary; an empty dir means the
-// system's temporary folder.
+// New returns an empty Hold, which must be closed after use. If it needs a
+// file, it creates one in dir, and dir itself if necessary; an empty dir means
+// the system's temporary folder.
 func New(dir string) *Hold {
 	return &Hold{dir: dir, share: memory.Content.Share(2 * InMemory)}
 }
@@ -57,7 +57,8 @@ func (h *Hold) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// grow makes room for n more octets in memory, if that is permitted.
+// grow allocates memory for n more octets and reports whether the budget
+// permits it.
 func (h *Hold) grow(n int) bool {
 	need := len(h.b) + n
 	if need <= cap(h.b) {
@@ -68,7 +69,7 @@ func (h *Hold) grow(n int) bool {
 		return false
 	}
 	h.b = append(make([]byte, 0, size), h.b...)
-	h.share.Return(int64(size)) // the old buffer is garbage
+	h.share.Return(int64(size)) // the old buffer is no longer used
 	return true
 }
 
@@ -81,7 +82,7 @@ func (h *Hold) toFile() error {
 	if err != nil {
 		return fmt.Errorf("buffer content: %w", err)
 	}
-	os.Remove(f.Name()) // the file exists as long as it is open
+	os.Remove(f.Name()) // the content remains available while the file is open
 	h.f = f
 	if _, err := f.Write(h.b); err != nil {
 		return fmt.Errorf("buffer content: %w", err)

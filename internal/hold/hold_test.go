@@ -33,8 +33,8 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// A stream for which the budget has no memory is written to a file, and its own
-// memory is returned.
+// If the budget has no memory for a stream, it is written to a file, and the
+// memory it already has is returned.
 func TestBudget(t *testing.T) {
 	before := memory.Content.Used()
 	all := memory.Content.Share(memory.Total)

@@ -1,11 +1,11 @@
 // Package memory divides a fixed amount of memory among the readers of message
-// content: archives, OLE and TNEF files, S/MIME objects and MIME structures. The
-// sender chooses how much memory such content needs, and many messages are read
-// at the same time.
+// content: archives, OLE and TNEF files, S/MIME objects and MIME structures.
+// The sender controls the amount of memory that such content needs, and many
+// messages are read at the same time.
 //
-// Each reader has a [Share] of a [Budget], takes from it before it allocates, and
-// closes it at the end. The budget counts what is asked for; it does not
-// allocate.
+// Each reader has a [Share] of a [Budget]. It reserves memory from the share
+// before allocating it, and closes the share at the end. The budget only counts
+// the reservations; it does not allocate.
 package memory
 
 import (
@@ -19,15 +19,15 @@ import (
 const (
 	// Total is the size of Content.
 	Total = 160 << 20
-	// PerReader is the most that one reader should take, so that a single
+	// PerReader is the most that one reader should reserve, so that a single
 	// message cannot occupy the whole budget.
 	PerReader = 80 << 20
 )
 
-// Content is the budget of everything that is read from messages.
+// Content is the budget for all content that is read from messages.
 var Content = New(Total)
 
-// maxWait is how long a reader waits for others to finish.
+// maxWait is the maximum time a reader waits for others to finish.
 const maxWait = 10 * time.Second
 
 // ErrFull is returned if the memory is not available.
@@ -39,7 +39,7 @@ type Budget struct {
 
 	mu      sync.Mutex
 	used    int64
-	changed chan struct{} // closed when memory is returned; nil without waiters
+	changed chan struct{} // closed when memory is returned; nil if nothing is waiting
 }
 
 // New returns a budget of limit octets.
@@ -85,16 +85,16 @@ func (b *Budget) give(n int64) {
 	}
 }
 
-// Share is what one reader has taken from a budget. It is used by one goroutine
-// at a time. A nil Share permits everything.
+// Share is the part of a budget that one reader has reserved. It is used by one
+// goroutine at a time. A nil Share permits everything.
 type Share struct {
 	budget *Budget
 	max    int64
 	held   int64
 }
 
-// Take reserves n octets, or returns ErrFull. A share that is still empty waits
-// for other readers to finish. One that is not never waits, because two shares
+// Take reserves n octets, or returns ErrFull. An empty share waits for other
+// readers to finish. A share that is not empty never waits, because two shares
 // could wait for each other.
 func (s *Share) Take(ctx context.Context, n int64) error {
 	if s.TryTake(n) {
@@ -133,7 +133,7 @@ func (s *Share) TryTake(n int64) bool {
 	return true
 }
 
-// Held returns how much is taken, a mark for Return.
+// Held returns the number of octets reserved, which can be passed to Return.
 func (s *Share) Held() int64 {
 	if s == nil {
 		return 0
@@ -141,7 +141,8 @@ func (s *Share) Held() int64 {
 	return s.held
 }
 
-// Left returns how much the share may still take, apart from other readers.
+// Left returns the number of octets that the share may still reserve, ignoring
+// other readers.
 func (s *Share) Left() int64 {
 	if s == nil {
 		return PerReader
@@ -149,7 +150,7 @@ func (s *Share) Left() int64 {
 	return s.max - s.held
 }
 
-// Return gives back all but the first held octets.
+// Return releases all but the first held octets.
 func (s *Share) Return(held int64) {
 	if s == nil || s.held <= held {
 		return
@@ -158,5 +159,5 @@ func (s *Share) Return(held int64) {
 	s.held = held
 }
 
-// Close gives everything back.
+// Close releases all octets.
 func (s *Share) Close() { s.Return(0) }

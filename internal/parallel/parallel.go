@@ -1,5 +1,5 @@
 // Package parallel distributes many small pieces of work over the CPU cores.
-// Each piece stores its result where no other piece does.
+// Each piece must store its result in a separate place.
 package parallel
 
 import (
@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 )
 
-// share is the number of pieces that a worker takes at once.
+// share is the number of pieces that a worker claims at once.
 const share = 16
 
 // Do calls do once for every i from 0 to n-1, from as many goroutines as there
@@ -44,7 +44,7 @@ type work struct {
 
 func (w *work) run() {
 	defer func() {
-		// A bug must end only the session that hits it.
+		// A bug must end only the session that triggers it.
 		if p := recover(); p != nil {
 			w.fail(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
@@ -63,7 +63,7 @@ func (w *work) run() {
 	}
 }
 
-// fail stores the first error and stops the other workers from taking more
+// fail stores the first error and stops the other workers from claiming more
 // work.
 func (w *work) fail(err error) {
 	w.once.Do(func() { w.err = err })

@@ -1,8 +1,9 @@
 //go:build linux
 
-// Package powercuttest provides tests with a disk whose power can be cut: an
+// Package powercuttest simulates, for tests, a disk whose power can be cut: an
 // ext4 file system in a file, mounted through a loop device. Tests without the
-// necessary privileges are skipped. What must survive a cut is up to the tests.
+// necessary privileges are skipped. The tests define which data must survive a
+// power cut.
 package powercuttest
 
 import (
@@ -26,7 +27,7 @@ type Disk struct {
 	image string
 }
 
-// NewDisk makes an empty disk and mounts it until the test ends.
+// NewDisk creates an empty disk and mounts it until the test ends.
 func NewDisk(t *testing.T) *Disk {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -82,8 +83,8 @@ func (d *Disk) On() {
 		time.Sleep(50 * time.Millisecond)
 	}
 	d.run("mount", "-o", "loop", d.image, d.Mount)
-	// In a mount name space of another process the disk may still be mounted, and
-	// without power.
+	// The disk may still be mounted, and shut down, in the mount namespace of
+	// another process.
 	probe := filepath.Join(d.Mount, ".probe")
 	err := os.WriteFile(probe, nil, 0o600)
 	if err = errors.Join(err, os.Remove(probe)); err != nil {

@@ -1,5 +1,5 @@
-// Package sandbox drops rights that the running process does not need once it
-// is running: from then on it can write only below a few folders, even if an
+// Package sandbox drops rights that the process no longer needs once it is
+// running: from then on, it can write only below a few folders, even if an
 // attacker exploits a bug in it.
 //
 // It uses Landlock, which needs no privileges. On a kernel without Landlock it
@@ -16,7 +16,7 @@ import (
 
 // Enter permanently restricts the process with all its threads to writing below
 // folders; reading is not restricted. Folders that do not exist are not
-// created. active is false if the kernel does not support it.
+// created. active is false if the kernel does not support Landlock.
 func Enter(folders ...string) (active bool, err error) {
 	abi, err := syscall.LandlockGetABIVersion()
 	if err != nil || abi < 1 {

@@ -1,7 +1,7 @@
 //go:build !linux
 
-// Package sandbox drops rights that the running process does not need once it
-// is running. It does nothing on this system.
+// Package sandbox drops rights that the process no longer needs once it is
+// running. It does nothing on this system.
 package sandbox
 
 // Enter does nothing.

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The sandbox can't be left, so a child process enters it.
+// A process cannot leave the sandbox, so a child process enters it.
 func TestEnter(t *testing.T) {
 	if dir := os.Getenv("SANDBOX_TEST"); dir != "" {
 		enter(dir)

@@ -35,7 +35,7 @@ func New() *prometheus.Registry {
 // Serve answers GET /metrics on l until ctx ends.
 func Serve(ctx context.Context, l net.Listener, r *prometheus.Registry) error {
 	mux := http.NewServeMux()
-	// Scrapes are rare; more than a few at once are a mistake.
+	// Scrapes are rare; more than a few at once indicate a mistake.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second}))
 	server := &http.Server{
 		Handler:           mux,

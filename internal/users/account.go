@@ -1,11 +1,11 @@
-// Package users keeps the accounts of this server and checks their passwords.
+// Package users stores the accounts of this server and checks their passwords.
 //
 // An account is a full address with credentials, roles and settings. [Store]
 // keeps them in the text file data/users, whose content is a [Book]. An
 // [Authenticator], such as Store, checks passwords; a [Throttle] slows down
 // clients that guess them. The SASL conversations are in users/login. The
 // destination of mail is determined by mail/alias, which finds accounts through
-// Store. Start reading at Account and Store.
+// Store. Start with Account and Store.
 package users
 
 import (
@@ -23,23 +23,24 @@ import (
 // Admin is the role of accounts that may see all mail traces and the queue.
 const Admin = "admin"
 
-// ErrBadLogin is the only error of a failed login: it does not disclose whether
-// the account exists.
+// ErrBadLogin is the only error for a failed login, so that it does not
+// disclose whether the account exists.
 var ErrBadLogin = errors.New("wrong name or password")
 
 // ErrNoAccount is returned by changes to an account that does not exist.
 var ErrNoAccount = errors.New("no such account")
 
-// Account is a person or machine that may log in. Accounts returned by this
-// package are shared and must not be changed; see Store.Update.
+// Account is the account of a person or machine that may log in. Accounts
+// returned by this package are shared and must not be changed; see
+// Store.Update.
 type Account struct {
 	Name        string   // the full address in lower case (mail.Fold)
 	Roles       []string // Admin, or none
-	Forward     []string // where its mail is sent; includes its own name to keep a copy
-	Quota       int64    // bytes, 0 = no limit
+	Forward     []string // addresses that its mail is forwarded to; contains its own name to keep a copy
+	Quota       int64    // in bytes; 0 means no limit
 	Credentials []Credential
 
-	comment []string // the lines above it in the file
+	comment []string // lines above it in the file
 }
 
 // Is reports whether the account has the role.
@@ -55,12 +56,12 @@ type Credential struct {
 }
 
 // Authenticator checks credentials. Store checks them against the file
-// data/users. An implementation that asks a directory server cannot know keys,
-// and so does not offer SCRAM.
+// data/users. An implementation that uses a directory server does not have the
+// keys, and so does not offer SCRAM.
 type Authenticator interface {
 	// Verify checks a password. The error is ErrBadLogin, or the reason why
-	// logins are not possible now. It takes equally long for names without an
-	// account.
+	// logins are currently not possible. Verify takes the same time for names
+	// without an account.
 	Verify(ctx context.Context, name, password string) (*Account, error)
 	// LoginName returns the normal form of the full address that a login name
 	// refers to, whether or not the account exists.
@@ -69,8 +70,8 @@ type Authenticator interface {
 	// must prove that it holds one of them. For a name without an account it
 	// returns random keys.
 	SCRAM(name string) (*Account, []Keys)
-	// SCRAMReady reports whether every account can log in by SCRAM, so that it
-	// may be announced. Clients do not fall back from SCRAM to another
+	// SCRAMReady reports whether every account can log in with SCRAM, so that
+	// it may be announced. Clients do not fall back from SCRAM to another
 	// mechanism.
 	SCRAMReady() bool
 }
@@ -102,7 +103,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// split splits an address at its last @; both parts are empty without one.
+// split splits an address at its last @. Both parts are empty if there is none.
 func split(addr string) (local, domain string) {
 	i := strings.LastIndexByte(addr, '@')
 	if i < 0 {

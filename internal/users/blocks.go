@@ -10,22 +10,24 @@ import (
 // Block is a network or an account with so many failed logins that further ones
 // are delayed or refused.
 type Block struct {
-	// Network or Account is what the failures are counted for; the other is empty.
+	// Either Network or Account is set, depending on which the failures are
+	// counted for.
 	Network string `json:"network,omitempty"`
 	Account string `json:"account,omitempty"`
-	// Failures is their number; it halves every 10 minutes.
+	// Failures is the number of failed logins. It is halved every 10 minutes.
 	Failures int `json:"failures"`
-	// Until is when the next attempt may begin.
+	// Until is the time when the next attempt may begin.
 	Until time.Time `json:"until"`
-	// Refused is set if attempts are refused until then; otherwise they wait.
+	// Refused is set if attempts are refused until then; otherwise they are
+	// delayed.
 	Refused bool `json:"refused"`
 }
 
 // Name returns the network or account.
 func (b *Block) Name() string { return cmp.Or(b.Account, b.Network) }
 
-// Blocks returns the networks and accounts whose next login is delayed, the
-// longest delays first. Known clients of an account are not affected.
+// Blocks returns the networks and accounts whose next login is delayed, longest
+// delay first. Known clients of an account are not affected.
 func (t *Throttle) Blocks() []Block {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -60,8 +62,8 @@ func (t *Throttle) UnblockNetwork(p netip.Prefix) bool {
 	return t.forget(func(k throttleKey) bool { return k.net.IsValid() && p.Overlaps(k.net) })
 }
 
-// UnblockAll forgets all failures and returns for how many networks and accounts
-// there were any.
+// UnblockAll forgets all failures and returns the number of networks and
+// accounts that had any.
 func (t *Throttle) UnblockAll() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,7 +77,8 @@ func (t *Throttle) UnblockAll() int {
 	return n
 }
 
-// forget removes the failures of some keys and reports whether there were any.
+// forget removes the failures for the selected keys and reports whether there
+// were any.
 func (t *Throttle) forget(these func(throttleKey) bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

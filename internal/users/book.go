@@ -33,17 +33,17 @@ const (
 //		forward bob@example.net
 //		quota 5368709120
 //
-// An account begins at the margin; its settings are indented. Comments stay
-// with the account below them.
+// The name of an account is not indented; its settings are. Comments stay with
+// the account below them.
 type Book struct {
 	// Decoy is the key from which the salts for names without an account are
-	// derived. It is stored, so that these salts survive a restart as real ones
-	// do.
+	// derived. It is stored so that these salts, like real ones, survive a
+	// restart.
 	Decoy []byte
 
 	accounts map[string]*Account // by mail.Key of the name
-	domains  map[string]int      // the number of accounts in each, by normal form
-	order    []string            // of the keys, as in the file
+	domains  map[string]int      // number of accounts per domain, by normal form
+	order    []string            // keys in file order
 	tail     []string            // comments after the last account
 }
 
@@ -100,7 +100,7 @@ func (b *Book) Remove(name string) error {
 	return nil
 }
 
-// SetPassword sets the main password, or the app password with that name. All
+// SetPassword sets the main password, or the app password named app. All
 // passwords of an account share one salt, so that computing one hash is enough
 // to check them all.
 func (a *Account) SetPassword(app, password string) error {
@@ -295,8 +295,8 @@ func (a *Account) addCredential(app, hash string) error {
 	return nil
 }
 
-// stripScheme removes the prefix of Dovecot, such as {SHA512-CRYPT}. The hash
-// itself identifies its scheme.
+// stripScheme removes a Dovecot prefix, such as {SHA512-CRYPT}. The hash itself
+// identifies its scheme.
 func stripScheme(hash string) string {
 	if strings.HasPrefix(hash, "{") {
 		if i := strings.IndexByte(hash, '}'); i > 0 {

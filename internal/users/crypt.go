@@ -14,8 +14,8 @@ import (
 // hashes are only checked, never created: the first login by password replaces
 // them with SCRAM keys.
 type cryptScheme struct {
-	salt   int // the octets of a salt that are used
-	sum    int // the length of the encoded hash
+	salt   int // number of salt octets that are used
+	sum    int // length of the encoded hash
 	rounds bool
 	decode func(string) (algorithm.Digest, error)
 }
@@ -27,8 +27,8 @@ var cryptSchemes = map[string]cryptScheme{
 }
 
 // parseCrypt parses $1$salt$hash (MD5), $5$ (SHA-256) or $6$ (SHA-512); the
-// last two may have rounds=. The number of rounds is bounded, and raised to at
-// least 1,000 as crypt(3) does.
+// last two may contain rounds=. The number of rounds is bounded, and raised to
+// at least 1,000 as in crypt(3).
 func parseCrypt(text string) (algorithm.Digest, error) {
 	f := strings.Split(text, "$")
 	if len(f) < 4 || f[0] != "" {

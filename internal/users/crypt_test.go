@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Hashes as openssl passwd writes them.
+// TestCryptAgainstOpenSSL checks hashes created by openssl passwd.
 func TestCryptAgainstOpenSSL(t *testing.T) {
 	long := strings.Repeat("long pass ", 10)
 	for _, hash := range []string{
@@ -30,8 +30,8 @@ func TestLegacyBounds(t *testing.T) {
 	)
 	for hash, want := range map[string]string{
 		"$6$saltstring$" + sum:                      "",
-		"$6$rounds=10$saltstring$" + sum:            "", // as 1000, like crypt(3)
-		"$6$" + strings.Repeat("s", 40) + "$" + sum: "", // only 16 octets of it count
+		"$6$rounds=10$saltstring$" + sum:            "", // treated as 1000, as in crypt(3)
+		"$6$" + strings.Repeat("s", 40) + "$" + sum: "", // only 16 octets of the salt are used
 		"$6$rounds=99999999$salt$" + sum:            "rounds",
 		"$6$rounds=-1$salt$" + sum:                  "rounds",
 		"$6$rounds=x$salt$" + sum:                   "rounds",

@@ -13,7 +13,7 @@ import (
 
 // ImportDovecot adds the accounts of a Dovecot passwd-file
 // (user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields) with their hashes.
-// Names without a domain get the given one. It returns the number of accounts
+// domain is added to names without one. It returns the number of accounts
 // added; the error lists the lines that could not be imported, as name:line.
 func (b *Book) ImportDovecot(r io.Reader, name, domain string) (int, error) {
 	var errs []error
@@ -82,7 +82,7 @@ func dovecotQuota(extra string) int64 {
 			continue
 		}
 		rule, _, _ = strings.Cut(rule, ":")
-		shift := 10 // the default unit of Dovecot is KiB
+		shift := 10 // Dovecot's default unit is KiB
 		if i := len(rule) - 1; i > 0 {
 			if at := strings.IndexByte("BKMGT", rule[i]&^0x20); at >= 0 {
 				shift, rule = 10*at, rule[:i]

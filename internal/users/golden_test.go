@@ -35,8 +35,8 @@ func TestGoldenFile(t *testing.T) {
 	}
 }
 
-// Every scheme that the first version could check still works, with and without
-// its {SCHEME} prefix.
+// Every scheme supported by the first version still works, with and without its
+// {SCHEME} prefix.
 func TestGoldenSchemes(t *testing.T) {
 	names, err := filepath.Glob("testdata/schemes/*.users")
 	if err != nil || len(names) != 6 {

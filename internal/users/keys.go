@@ -14,8 +14,8 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// iterations is the PBKDF2 count for new passwords: about 5 ms on a server of
-// 2025. SCRAM clients have to do the same work, and phones are slower.
+// iterations is the PBKDF2 count for new passwords. It takes about 5 ms on a
+// server from 2025. SCRAM clients must do the same work, and phones are slower.
 const iterations = 32768
 
 // maxIterations bounds the cost of a login for hashes in a hand-written file.
@@ -24,8 +24,8 @@ const maxIterations = 10_000_000
 // scheme is the prefix of SCRAM keys, the same as in Dovecot.
 const scheme = "{SCRAM-SHA-256}"
 
-// Keys holds what a server stores of a password for SCRAM-SHA-256 (RFC 7677).
-// The keys verify the password but cannot be used to log in.
+// Keys holds the data that a server stores for a password with SCRAM-SHA-256
+// (RFC 7677). The keys verify the password but cannot be used to log in.
 type Keys struct {
 	Salt       []byte
 	Iterations int
@@ -33,17 +33,17 @@ type Keys struct {
 	Server     []byte
 }
 
-// NewKeys returns the keys of a password with a fresh salt.
+// NewKeys returns the keys for a password with a fresh salt.
 func NewKeys(password string) Keys {
 	salt := make([]byte, 16)
 	rand.Read(salt)
 	return derive(password, salt, iterations)
 }
 
-// derive computes keys as in RFC 5802, section 3.
+// derive computes keys as defined in RFC 5802, section 3.
 func derive(password string, salt []byte, n int) Keys {
 	salted, err := pbkdf2.Key(sha256.New, prepare(password), salt, n, sha256.Size)
-	if err != nil { // only in FIPS mode, for salts that are too short
+	if err != nil { // happens only in FIPS mode, if the salt is too short
 		panic("pbkdf2: " + err.Error())
 	}
 	stored := sha256.Sum256(sum(salted, "Client Key"))
@@ -70,7 +70,8 @@ func (k Keys) matches(o Keys) bool {
 	return subtle.ConstantTimeCompare(k.Stored, o.Stored)&subtle.ConstantTimeCompare(k.Server, o.Server) == 1
 }
 
-// String returns the text form in data/users, the same as Dovecot's.
+// String returns the text form used in data/users, which is the same as
+// Dovecot's.
 func (k Keys) String() string {
 	b := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("%s%d,%s,%s,%s", scheme, k.Iterations, b(k.Salt), b(k.Stored), b(k.Server))

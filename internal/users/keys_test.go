@@ -58,7 +58,7 @@ func TestBadHashes(t *testing.T) {
 	}
 }
 
-// The example of RFC 7677, section 3.
+// TestKeysRFC7677 uses the example in RFC 7677, section 3.
 func TestKeysRFC7677(t *testing.T) {
 	salt, _ := base64.StdEncoding.DecodeString("W22ZaJ0SNY7soEsUEjb6gQ==")
 	k := derive("pencil", salt, 4096)
@@ -70,7 +70,7 @@ func TestKeysRFC7677(t *testing.T) {
 	if err != nil || !back.matches(k) || back.Iterations != 4096 {
 		t.Errorf("read back: %+v, %v", back, err)
 	}
-	if !derive("I\u00adX", salt, 1).matches(derive("IX", salt, 1)) { // RFC 4013, section 3: a soft hyphen
+	if !derive("I\u00adX", salt, 1).matches(derive("IX", salt, 1)) { // a soft hyphen is removed (RFC 4013, section 3)
 		t.Error("SASLprep was not applied")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// errScheme means that a password hash has an unknown scheme.
+// errScheme is returned for a password hash with an unknown scheme.
 var errScheme = errors.New("unknown kind of password hash")
 
 // checkLegacy returns an error unless verifyLegacy can check hash.
@@ -43,8 +43,8 @@ func verifyLegacy(hash, password string) bool {
 	return err == nil && c.Match(password) // in constant time
 }
 
-// maxBcryptCost bounds the cost of a login: 16 takes some seconds, and each
-// step doubles the time.
+// maxBcryptCost bounds the cost of a login: a cost of 16 takes several seconds,
+// and each step doubles the time.
 const maxBcryptCost = 16
 
 func checkBcrypt(hash string) error {
@@ -62,9 +62,9 @@ func isBcrypt(hash string) bool {
 	return len(hash) > 4 && hash[:2] == "$2" && strings.IndexByte("abxy", hash[2]) >= 0 && hash[3] == '$'
 }
 
-// The bounds of an argon2id hash are far above the usual values, but a login
-// must not exhaust the machine's memory, or occupy its processors for more than
-// some seconds.
+// The limits for an argon2id hash are far above the usual values, but prevent a
+// login from exhausting the machine's memory or occupying its processors for
+// more than a few seconds.
 const (
 	maxArgonMemory = 1 << 20 // KiB
 	maxArgonWork   = 4 << 20 // KiB times passes

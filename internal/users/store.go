@@ -22,12 +22,12 @@ import (
 // again after a change.
 type Store struct {
 	path  string
-	hosts []string // the domains of names without one
+	hosts []string // domains assumed for names without one
 	log   zerolog.Logger
 
 	file     *files.Changes
 	book     atomic.Pointer[Book]
-	ready    atomic.Bool // every account has SCRAM keys
+	ready    atomic.Bool // whether every account has SCRAM keys
 	writing  sync.Mutex
 	hashing  chan struct{} // at most one hash per core at a time
 	verified *verified
@@ -142,9 +142,9 @@ func (s *Store) SCRAMReady() bool {
 	return s.ready.Load()
 }
 
-// Keeper returns the account that gets mail for the postmaster if none is
-// configured: the first admin, otherwise the first account, or "" if there are
-// no accounts.
+// Keeper returns the account that receives the postmaster's mail if no
+// postmaster is configured: the first admin, otherwise the first account, or ""
+// if there are no accounts.
 func (s *Store) Keeper() string {
 	all := s.Accounts()
 	for _, a := range all {
@@ -159,7 +159,8 @@ func (s *Store) Keeper() string {
 }
 
 // Update changes the accounts: change modifies a copy of the accounts on disk,
-// which is then written and takes effect. After an error nothing has changed.
+// which is then written and takes effect. If it returns an error, nothing has
+// changed.
 func (s *Store) Update(change func(*Book) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()

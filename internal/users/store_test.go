@@ -31,7 +31,7 @@ func open(t testing.TB, text string) *Store {
 	return s
 }
 
-// add makes an account with cheap keys, so that tests run fast.
+// add creates an account with cheap keys, so that tests run fast.
 func add(t testing.TB, s *Store, name, password string, more ...func(*Account)) {
 	t.Helper()
 	err := s.Update(func(b *Book) error {
@@ -135,7 +135,7 @@ func TestVerify(t *testing.T) {
 		{"nothing", "", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for range 2 { // cold and warm
+			for range 2 { // first with an empty cache, then with a full one
 				a, err := s.Verify(context.Background(), c.login, c.password)
 				if c.want == "" && err != ErrBadLogin || c.want != "" && (err != nil || a.Name != c.want) {
 					t.Errorf("got %v, %v, want %q", a, err, c.want)
@@ -205,7 +205,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, other, "ann@example.org", "x")
-	add(t, s, "bob@example.org", "x") // must not lose the other's change
+	add(t, s, "bob@example.org", "x") // must not lose the change made by the other store
 	if _, ok := s.Account("ann@example.org"); !ok {
 		t.Error("the other process's account was lost")
 	}
@@ -229,8 +229,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// A file that root changes while a server runs keeps its owner, the server's
-// user.
+// If root changes the file while a server is running, it is still owned by the
+// server's user.
 func TestRootLeavesTheOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")

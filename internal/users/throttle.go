@@ -10,8 +10,8 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// ErrThrottled means that too many logins failed from a network, or for an
-// account: the password was not checked.
+// ErrThrottled means that too many logins from a network or for an account have
+// failed. The password was not checked.
 var ErrThrottled = errors.New("too many failed logins, try again later")
 
 // The limits on guessing. The first failures cause no delay; each further one
@@ -25,24 +25,24 @@ const (
 	longestDelay  = 2 * time.Minute
 	patience      = 8 * time.Second
 	forgive       = 10 * time.Minute
-	maxFails      = 30     // counts stop here, so that they can be forgiven
-	throttleSize  = 50_000 // networks and accounts remembered, about 10 MiB
+	maxFails      = 30     // maximum count, so that failures can be forgiven
+	throttleSize  = 50_000 // maximum number of networks and accounts, about 10 MiB
 	goodFor       = 30 * 24 * time.Hour
-	maxHeld       = 4 // concurrent failures of known pairs whose answers are delayed
+	maxHeld       = 4 // maximum number of concurrent failures of known pairs whose replies are delayed
 )
 
-// Throttle limits how fast passwords can be guessed: for each client network (an
-// IPv4 address or an IPv6 /64) and for each account. All servers of the process
-// share one. Use NewThrottle.
+// Throttle limits how fast passwords can be guessed: for each client network
+// (an IPv4 address or an IPv6 /64) and for each account. All servers in the
+// process share one Throttle, which is created by NewThrottle.
 //
-// An attempt counts from its beginning. Attempts that run at the same time are
-// counted as failures until they have been judged, so a hundred parallel
-// guesses meet the same limits as a hundred in a row. A correct password only
-// waits until others have been checked.
+// An attempt counts from its start. Concurrent attempts are counted as failures
+// until they have been judged, so a hundred parallel guesses are subject to the
+// same limits as a hundred successive ones. A correct password only waits until
+// the others have been checked.
 type Throttle struct {
 	mu      sync.Mutex
 	fails   *lru.Cache[throttleKey, *penalty]
-	good    *lru.Cache[throttleKey, time.Time] // when a pair last logged in
+	good    *lru.Cache[throttleKey, time.Time] // time of the last login of each pair
 	running map[throttleKey]*running
 	lines   *lru.Cache[netip.Prefix, *lineCount]
 }
@@ -62,16 +62,16 @@ type penalty struct {
 	next  time.Time // when the next attempt may begin
 }
 
-// running counts the attempts of a key that have not been judged yet.
+// running counts the attempts for a key that have not been judged yet.
 type running struct {
 	n     int
 	ended chan struct{} // closed when one of them ends
 }
 
-// NewThrottle returns a Throttle without failures.
+// NewThrottle returns a Throttle without recorded failures.
 func NewThrottle() *Throttle {
 	t := &Throttle{running: map[throttleKey]*running{}}
-	t.fails, _ = lru.New[throttleKey, *penalty](throttleSize) // only a size below 1 is an error
+	t.fails, _ = lru.New[throttleKey, *penalty](throttleSize) // fails only if the size is below 1
 	t.good, _ = lru.New[throttleKey, time.Time](throttleSize)
 	t.lines, _ = lru.New[netip.Prefix, *lineCount](throttleSize)
 	return t
@@ -81,11 +81,11 @@ func NewThrottle() *Throttle {
 type Attempt struct {
 	t    *Throttle
 	pair throttleKey
-	keys []throttleKey // that limit it
+	keys []throttleKey // keys that limit the attempt
 }
 
 // Begin starts an attempt as soon as earlier failures allow it. It returns
-// ErrThrottled if that would take too long, or the context's error.
+// ErrThrottled if the delay would be too long, or the context's error.
 func (t *Throttle) Begin(ctx context.Context, from netip.Addr, account string) (*Attempt, error) {
 	start := time.Now()
 	a := &Attempt{t: t, pair: throttleKey{clientNet(from), account}}
@@ -129,8 +129,8 @@ func (t *Throttle) Refused(from netip.Addr, account string) bool {
 	return false
 }
 
-// keys returns the keys that limit an attempt: only the pair if the pair has
-// logged in before.
+// keys returns the keys that limit an attempt. If the pair has logged in
+// before, only the pair does.
 func (t *Throttle) keys(pair throttleKey, now time.Time) []throttleKey {
 	if at, ok := t.good.Get(pair); ok && pair.isPair() && now.Sub(at) < goodFor {
 		return []throttleKey{pair}
@@ -143,7 +143,7 @@ func (t *Throttle) keys(pair throttleKey, now time.Time) []throttleKey {
 }
 
 // start counts the attempt as running if every key allows it. Otherwise it
-// returns the time to wait, or a channel that is closed when it should be
+// returns the time to wait, or a channel that is closed when start should be
 // called again.
 func (a *Attempt) start(now time.Time) (wait time.Duration, ended <-chan struct{}, ok bool) {
 	t := a.t
@@ -178,7 +178,7 @@ func (a *Attempt) start(now time.Time) (wait time.Duration, ended <-chan struct{
 	return 0, nil, true
 }
 
-// free returns the number of attempts that need not wait for each other.
+// free returns the number of attempts that may run concurrently.
 func (k throttleKey) free() int {
 	switch {
 	case k.isPair():
@@ -201,10 +201,10 @@ func (a *Attempt) refused(now time.Time) {
 	}
 }
 
-// Succeeded ends the attempt after a correct password. From now on the pair of
-// network and account is known, and the network is forgiven one failure. It is
-// only one, because a client with an account of its own could otherwise guess
-// without limit between two logins to it.
+// Succeeded ends the attempt after a correct password. From then on, the pair
+// of network and account is known, and one of the network's failures is
+// forgiven. Only one is forgiven because a client with its own account could
+// otherwise guess without limit by logging in to it from time to time.
 func (a *Attempt) Succeeded() {
 	t := a.t
 	t.mu.Lock()
@@ -221,8 +221,8 @@ func (a *Attempt) Succeeded() {
 	}
 }
 
-// Failed counts a wrong password and ends the attempt. For a known pair it
-// returns only after the delay that other attempts have before their check.
+// Failed counts a wrong password and ends the attempt. For a known pair, it
+// waits for the delay that other attempts have before their check.
 func (a *Attempt) Failed(ctx context.Context) {
 	t := a.t
 	now := time.Now()
@@ -277,7 +277,7 @@ func (a *Attempt) Cancel() {
 	a.end()
 }
 
-// end stops counting the attempt as running. The caller holds the lock.
+// end stops counting the attempt as running. The caller must hold the lock.
 func (a *Attempt) end() {
 	for _, k := range a.keys {
 		r := a.t.running[k]
@@ -290,7 +290,7 @@ func (a *Attempt) end() {
 	a.keys = nil
 }
 
-// decay halves the count once for each forgive that has passed.
+// decay halves the count once for each period of forgive that has passed.
 func (p *penalty) decay(now time.Time) {
 	for ; now.Sub(p.at) >= forgive && p.fails >= 0.5; p.at = p.at.Add(forgive) {
 		p.fails /= 2
@@ -300,7 +300,7 @@ func (p *penalty) decay(now time.Time) {
 	}
 }
 
-// delay returns the delay after the failures so far.
+// delay returns the delay that results from the failures so far.
 func (p *penalty) delay(k throttleKey) time.Duration {
 	free := freeByAddr
 	if k.account != "" {
@@ -321,7 +321,7 @@ func clientNet(a netip.Addr) netip.Prefix {
 	if a.Is6() {
 		bits = 64
 	}
-	p, _ := a.WithZone("").Prefix(bits) // an invalid address has the invalid prefix
+	p, _ := a.WithZone("").Prefix(bits) // the zero Prefix for an invalid address
 	return p
 }
 
@@ -339,8 +339,8 @@ type lineCount struct {
 }
 
 // LogFailure reports whether a failed login from a client should be logged, and
-// how many failures were suppressed since the last one logged. A brute-force
-// client would otherwise fill the log.
+// how many failures were suppressed since the last one logged. Otherwise, a
+// brute-force client would fill the log.
 func (t *Throttle) LogFailure(from netip.Addr) (suppressed int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -15,8 +15,8 @@ var (
 	there = netip.MustParseAddr("198.51.100.1")
 )
 
-// guess makes n successive attempts with a wrong password, and returns the time
-// they took and the number of passwords checked.
+// guess makes n successive attempts with a wrong password, and returns their
+// duration and the number of passwords checked.
 func guess(th *Throttle, n int, from netip.Addr, account string) (took time.Duration, checked int) {
 	start := time.Now()
 	for range n {
@@ -173,8 +173,8 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
-// From a network where an account has logged in before, its password is checked
-// before any delay, and each wrong one is counted.
+// If an account has logged in from a network before, passwords from that
+// network are checked before any delay, and each wrong one is counted.
 func TestThrottleAtKnownPlaces(t *testing.T) {
 	throttled(t, "a device that guesses for other accounts", func(t *testing.T, th *Throttle) {
 		login(th, here, "ann")

@@ -30,7 +30,8 @@ func (s *Store) Verify(ctx context.Context, name, password string) (*Account, er
 		return nil, fmt.Errorf("check password: %w", ctx.Err())
 	}
 	defer func() { <-s.hashing }()
-	// Unknown accounts and those without credentials cost the same work.
+	// Unknown accounts, and accounts without credentials, take the same amount
+	// of work.
 	if !found || len(a.Credentials) == 0 {
 		derive(password, s.decoy(name).Salt, iterations)
 		return nil, ErrBadLogin
@@ -127,8 +128,8 @@ func (s *Store) LoginName(name string) string {
 	return local + "@" + s.hosts[0]
 }
 
-// SCRAM returns the keys of an account that share the salt of the first, or
-// random keys.
+// SCRAM returns the keys of an account that have the same salt as the first
+// ones, or random keys.
 func (s *Store) SCRAM(name string) (*Account, []Keys) {
 	if a, ok := s.Account(name); ok {
 		var keys []Keys
@@ -154,8 +155,8 @@ type upgrade struct {
 	keys            Keys
 }
 
-// upgrade writes new keys. If many logins do so at once, one of them writes the
-// keys of all that are waiting.
+// upgrade writes new keys. If many logins call it at once, one of them writes
+// the keys of all that are waiting.
 func (s *Store) upgrade(u upgrade) {
 	s.pendMu.Lock()
 	s.pend = append(s.pend, u)
@@ -186,7 +187,7 @@ func (s *Store) upgrade(u upgrade) {
 
 var errNothing = fmt.Errorf("nothing to write")
 
-// verified caches which passwords matched, hashed under a key that only this
+// verified caches passwords that matched, hashed with a key that only this
 // process has. An entry is valid only while the account still has the same
 // credential, so a changed password takes effect at once.
 type verified struct {
@@ -209,7 +210,7 @@ const (
 func newVerified() *verified {
 	v := &verified{}
 	rand.Read(v.key[:])
-	v.m, _ = lru.New[[sha256.Size]byte, knownKeys](verifiedSize) // only a size below 1 fails
+	v.m, _ = lru.New[[sha256.Size]byte, knownKeys](verifiedSize) // fails only if the size is below 1
 	return v
 }
 
@@ -225,7 +226,7 @@ func (v *verified) add(account, password string, k Keys) {
 }
 
 // known returns the account if its password matched recently, without computing
-// its hash.
+// the hash.
 func (s *Store) known(name, password string) (*Account, bool) {
 	a, ok := s.Account(name)
 	if !ok {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// count is how often a fault was caused and took effect, and how long that and
-// the recovery took.
+// count records how often a fault was caused and took effect, and the duration
+// of the fault and of the recovery.
 type count struct {
 	tried, fired int
 	took         time.Duration
@@ -41,8 +41,8 @@ func (r *run) table(sums map[string]Account, counts map[string]*count, took time
 	return b.String()
 }
 
-// TestInteropChaos causes all faults in turn, for two minutes or $CHAOSTIME.
-// Nothing that was acknowledged may be lost or changed.
+// TestInteropChaos causes all faults in turn, for two minutes or $CHAOSTIME. No
+// acknowledged message may be lost or changed.
 func TestInteropChaos(t *testing.T) {
 	length := 2 * time.Minute
 	if s := os.Getenv("CHAOSTIME"); s != "" {
@@ -67,7 +67,7 @@ func TestInteropChaos(t *testing.T) {
 			c = &count{}
 			counts[f.name] = c
 		}
-		r.load.group.Store(&f.name) // sums by fault; each message counts for its mode, too
+		r.load.group.Store(&f.name) // sums are grouped by fault; each message also counts for its mode
 		began := time.Now()
 		r.wait(300 * time.Millisecond)
 		c.tried++
@@ -103,9 +103,8 @@ func TestInteropChaos(t *testing.T) {
 	}
 }
 
-// The negative control: a disk that does not keep what was synced loses mail in a
-// power cut, and the ledger finds that. Otherwise TestInteropChaos would prove
-// nothing.
+// This is the negative control for TestInteropChaos: with a disk that loses
+// synced data, a power cut loses mail, and the ledger must detect it.
 func TestInteropChaosFindsLostMail(t *testing.T) {
 	r := newRun(t)
 	if err := r.server.start("strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=fdatasync,fsync",
@@ -124,7 +123,7 @@ func TestInteropChaosFindsLostMail(t *testing.T) {
 	if err := r.server.start(); err != nil {
 		t.Logf("after lies about syncs: %v", err)
 	}
-	time.Sleep(3 * time.Second) // for what the queue has left
+	time.Sleep(3 * time.Second) // for the mail that is still in the queue
 	r.collect()
 	a := r.ledger.Audit()["maildir"]
 	t.Logf("%d of %d messages in the Maildir are lost", a.Lost, a.Acknowledged)

@@ -1,10 +1,10 @@
 // Package chaos runs the built server under load while it is killed, loses
 // power, runs out of disk space, receives errors from system calls, waits for a
-// stopped upstream, or reloads, and then compares what the server acknowledged
-// with what arrived.
+// stopped upstream, or reloads, and then compares the acknowledged messages
+// with those that arrived.
 //
-// Ledger is that comparison; everything else is in tests, which need root for
-// disks that can fail, and the tag interop. Start reading at TestInteropChaos,
-// which make chaos runs. TestInteropPowerCutAtFirstStart covers the first
-// seconds of a new data folder, where every file is written for the first time.
+// Ledger makes that comparison. Everything else is in tests, which need the tag
+// interop and, for disks that can fail, root. Start with TestInteropChaos,
+// which is run by make chaos. TestInteropPowerCutAtFirstStart covers the first
+// seconds of a new data folder, when every file is written for the first time.
 package chaos

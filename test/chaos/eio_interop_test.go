@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// A disk that cannot read one of the files that the server can make again does not
-// stop its start, and mail and accounts are as before. The self-signed certificate
-// is left to its unit test: strace cannot tell its replacement from the file that
-// fails.
+// A read error in a file that the server can regenerate does not prevent the
+// start, and mail and accounts are unchanged. The self-signed certificate is
+// covered only by a unit test, because strace cannot distinguish its
+// replacement from the unreadable file.
 func TestInteropUnreadableFiles(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("needs strace")
@@ -23,7 +23,7 @@ func TestInteropUnreadableFiles(t *testing.T) {
 	l := newLife(t, filepath.Join(t.TempDir(), "data"))
 	l.server.must()
 	l.act()
-	time.Sleep(time.Second) // until the history is written
+	time.Sleep(time.Second) // wait until the history is written
 	l.server.kill()
 	if !l.account || len(l.mail) != 2 || l.appended == "" {
 		t.Fatalf("the first life did not get far: %+v", l)

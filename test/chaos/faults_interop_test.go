@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fault is something that goes wrong while mail flows. cause starts and ends it and
-// returns how often it took effect. Afterwards the server runs again.
+// fault is a failure that occurs while mail is being processed. cause starts
+// and ends the fault and returns the number of times it took effect. Afterwards
+// the server is running again.
 type fault struct {
 	name  string
 	cause func(*run) int
@@ -46,9 +47,9 @@ func (r *run) powerCut() int {
 	return 1
 }
 
-// cut ends the server and its disk at one moment. The kernel reports success for
-// syncs that are under way when a file system is shut down; the server is stopped
-// first, so that it does not pass that on to a client.
+// cut ends the server and its disk at the same time. The kernel reports success
+// for syncs that are in progress when a file system is shut down. The server is
+// stopped first, so that it does not report that success to a client.
 func (r *run) cut() {
 	r.server.signal(syscall.SIGSTOP)
 	time.Sleep(time.Millisecond)
@@ -56,8 +57,8 @@ func (r *run) cut() {
 	r.server.kill()
 }
 
-// powerCutAtStart cuts the power, and once more while the server recovers from
-// the first cut.
+// powerCutAtStart cuts the power twice: the second cut occurs while the server
+// is recovering from the first.
 func (r *run) powerCutAtStart() int {
 	r.cut()
 	r.disk.On()
@@ -71,7 +72,7 @@ func (r *run) powerCutAtStart() int {
 	return 2
 }
 
-// fullDisk takes all free space for a while.
+// fullDisk fills the disk for a while.
 func (r *run) fullDisk() int {
 	filler := filepath.Join(r.disk.Mount, "filler")
 	f, err := os.Create(filler)
@@ -93,9 +94,10 @@ func (r *run) fullDisk() int {
 	return int(r.load.refused.Load() - before)
 }
 
-// failingCalls lets some system calls of the running server fail. Reads and writes
-// fail on open files of the queue and the history only: Go's runtime uses the same
-// calls to wake its threads, and a program whose runtime cannot do that ends.
+// failingCalls makes some of the running server's system calls fail. Reads and
+// writes fail only for open files of the queue and the history, because Go's
+// runtime uses the same calls to wake its threads, and the program would crash
+// if they failed.
 func (r *run) failingCalls() int {
 	calls := []string{"fdatasync", "fsync", "openat", "renameat", "unlinkat", "ftruncate", "newfstatat", "fallocate"}
 	out := filepath.Join(r.t.TempDir(), "strace")
@@ -135,8 +137,8 @@ func (r *run) failingCalls() int {
 	return strings.Count(string(text), "(INJECTED)")
 }
 
-// upstreamStopped stops the upstream's process: connections stay open and
-// nothing is answered.
+// upstreamStopped stops the upstream's process: connections stay open, but
+// nothing replies.
 func (r *run) upstreamStopped() int {
 	r.sink.Process.Signal(syscall.SIGSTOP)
 	r.wait(time.Second + rand.N(2*time.Second))

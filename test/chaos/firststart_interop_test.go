@@ -50,14 +50,15 @@ upstream "queue" {
 }
 `
 
-// life is the first life of a data folder, with the promises that the server made.
+// life is the first run of a server in a new data folder. It records the
+// results that the server has acknowledged and must keep.
 type life struct {
 	t          *testing.T
 	server     *server
 	data       string
 	smtp, imap string
 	acted      chan struct{} // closed when act has ended
-	off        atomic.Bool   // the power is off: what succeeds now is no promise
+	off        atomic.Bool   // the power is off: later successes do not count
 
 	account            bool
 	mail               map[string]bool // Message-IDs in the Maildir
@@ -72,7 +73,8 @@ func newLife(t *testing.T, data string) *life {
 	return l
 }
 
-// act plays an administrator and the first user until the server has ended.
+// act performs the actions of an administrator and the first user until the
+// server has ended.
 func (l *life) act() {
 	defer close(l.acted)
 	if l.server.command("secret-enough\n", "user", "add", "ann@maildir.example") != nil || l.off.Load() {
@@ -80,7 +82,7 @@ func (l *life) act() {
 	}
 	l.account = true
 	c := l.login()
-	for c == nil && l.server.running() { // the server looks for changes once a second
+	for c == nil && l.server.running() { // the server checks for changes once a second
 		time.Sleep(20 * time.Millisecond)
 		c = l.login()
 	}
@@ -123,7 +125,7 @@ func (l *life) send(id, to string) bool {
 	return w.Close() == nil
 }
 
-// verify checks after a restart that all promises were kept.
+// verify checks after a restart that everything acknowledged still exists.
 func (l *life) verify() {
 	l.t.Helper()
 	found := map[string]bool{}
@@ -197,7 +199,7 @@ func (l *life) login() *imapClient {
 	return nil
 }
 
-// do returns the replies to a command, and whether it succeeded.
+// do sends a command and returns the replies and whether it succeeded.
 func (c *imapClient) do(command string) (replies string, ok bool) {
 	c.conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprintf(c.conn, "a %s\r\n", command)
@@ -213,10 +215,10 @@ func (c *imapClient) do(command string) (replies string, ok bool) {
 	}
 }
 
-// TestInteropPowerCutAtFirstStart cuts the power in the first life of a data
-// folder: at each system call that writes, and at times within the first 30
-// seconds. The server must start again and keep what it promised. Without
-// $CHAOSTIME only some of these points are tried.
+// TestInteropPowerCutAtFirstStart cuts the power during the first run in a new
+// data folder: at each system call that writes, and at times within the first
+// 30 seconds. The server must start again and still have everything that it
+// acknowledged. Without $CHAOSTIME, only some of these points are tested.
 func TestInteropPowerCutAtFirstStart(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("needs strace")
@@ -224,8 +226,8 @@ func TestInteropPowerCutAtFirstStart(t *testing.T) {
 	disk := powercuttest.NewDisk(t)
 	whole := os.Getenv("CHAOSTIME") != ""
 	lives, early, mail, rebuilt := 0, 0, 0, 0
-	// live runs the first life until end returns, cuts the power, and starts the
-	// server again.
+	// live runs the first server until end returns, cuts the power, and starts
+	// the server again.
 	live := func(t *testing.T, end func(l *life), wrap ...string) (killed bool) {
 		lives++
 		l := newLife(t, filepath.Join(disk.Mount, fmt.Sprint("life", lives)))
@@ -237,8 +239,9 @@ func TestInteropPowerCutAtFirstStart(t *testing.T) {
 			end(l)
 		}
 		killed = !l.server.running()
-		// The kernel reports success for syncs that are under way when the file system
-		// is shut down. A stopped server does not pass that on.
+		// The kernel reports success for syncs that are in progress when the
+		// file system is shut down. A stopped server does not report that
+		// success to clients.
 		l.off.Store(true)
 		l.server.signal(syscall.SIGSTOP)
 		time.Sleep(time.Millisecond)

@@ -12,8 +12,8 @@ import (
 	"sync"
 )
 
-// Ledger records which messages were sent, which of them the server
-// acknowledged, and what arrived. It may be used by many goroutines.
+// Ledger records the messages that were sent, acknowledged by the server, and
+// received at the destination. It is safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
 	messages map[string]*message // by Message-ID
@@ -29,22 +29,24 @@ type message struct {
 	changed      bool
 }
 
-// Account is the sum of a group of messages.
+// Account holds the totals for a group of messages.
 type Account struct {
 	Acknowledged int
-	Octets       int64 // of acknowledged messages
-	Lost         int   // acknowledged, never arrived
+	Octets       int64 // octets in acknowledged messages
+	Lost         int   // acknowledged but never arrived
 	Doubled      int   // arrivals after the first
-	Changed      int   // arrived with another text
-	// Unacknowledged messages arrived although the client had no positive
-	// reply: the connection broke in between. Its client would send them again.
+	Changed      int   // arrived with different text
+	// Unacknowledged counts the messages that arrived although the client
+	// received no positive reply, because the connection broke. A client would
+	// send them again.
 	Unacknowledged int
 }
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger { return &Ledger{messages: map[string]*message{}} }
 
-// Sent records a message before it is sent. It counts for each of groups.
+// Sent records a message before it is sent. The message counts for each of the
+// groups.
 func (l *Ledger) Sent(id string, text []byte, groups ...string) {
 	sum, _, _ := Identify(bytes.NewReader(text))
 	l.mu.Lock()
@@ -126,8 +128,8 @@ func (m *message) addTo(a *Account) {
 	}
 }
 
-// Identify returns a message's Message-ID and a sum of its body, which does not
-// depend on the line endings.
+// Identify returns a message's Message-ID and a checksum of its body that does
+// not depend on the line endings.
 func Identify(r io.Reader) (sum, id string, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	body, hash := false, sha256.New()

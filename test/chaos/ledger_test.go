@@ -26,7 +26,7 @@ func TestLedger(t *testing.T) {
 	for _, c := range []struct {
 		id       string
 		ack      bool
-		arrivals []string // the bodies
+		arrivals []string // bodies of the arriving messages
 	}{
 		{"<good>", true, []string{"body\r\n"}},
 		{"<lf>", true, []string{"body\n"}},

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// modes are the ways that mail takes through the server; each has a domain.
+// modes lists the routes of mail through the server; each has its own domain.
 var modes = []string{"queue", "inline", "auto", "maildir"}
 
-// load sends messages with several connections for as long as it runs.
+// load sends messages over several connections while it runs.
 type load struct {
 	addr   string
 	ledger *Ledger
-	group  atomic.Pointer[string] // of the messages sent now, besides their mode
+	group  atomic.Pointer[string] // additional group of the messages being sent
 
 	sent    atomic.Int64
 	refused atomic.Int64 // negative replies
@@ -89,7 +89,7 @@ func (l *load) recovers(c *smtp.Client, err error) bool {
 	return c.Reset() == nil
 }
 
-// one sends a message and records it in the ledger.
+// one sends one message and records it in the ledger.
 func (l *load) one(c *smtp.Client) error {
 	n, mode := l.sent.Add(1), rand.N(len(modes))
 	id := fmt.Sprintf("<%d@chaos.example>", n)
@@ -122,8 +122,8 @@ func (l *load) one(c *smtp.Client) error {
 
 var sizes = []int{300, 1000, 3000, 10_000}
 
-// compose returns a message; one in 200 is larger than the queue keeps in its
-// log.
+// compose returns a message. One in 200 is too large to be stored in the
+// queue's log.
 func compose(id string) []byte {
 	size := sizes[rand.N(len(sizes))]
 	if rand.N(200) == 0 {

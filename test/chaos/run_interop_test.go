@@ -71,19 +71,19 @@ upstream "auto" {
 }
 `
 
-// run is one server under load and everything that it depends on.
+// run is a server under load with everything that it depends on.
 type run struct {
 	t      *testing.T
 	disk   *powercuttest.Disk
 	server *server
 	sink   *exec.Cmd
-	log    string // of the sink
+	log    string // file in which the sink stores messages
 	data   string
 	ledger *Ledger
 	load   *load
 
-	died      int             // ends of the server that no fault asked for
-	collected map[string]bool // files of the Maildir, by name
+	died      int             // number of times the server ended unexpectedly
+	collected map[string]bool // names of Maildir files already collected
 }
 
 func newRun(t *testing.T) *run {
@@ -110,11 +110,11 @@ func newRun(t *testing.T) *run {
 	return r
 }
 
-// wait lets the load go on.
+// wait lets the load continue.
 func (r *run) wait(d time.Duration) { time.Sleep(d) }
 
-// collect records the messages in the Maildir and removes them. It runs after a
-// fault only, so that the messages it finds have survived.
+// collect records the messages in the Maildir and removes them. It runs only
+// after a fault, so the messages it finds have survived the fault.
 func (r *run) collect() {
 	r.t.Helper()
 	err := filepath.WalkDir(filepath.Join(r.data, "mail"), func(path string, d fs.DirEntry, err error) error {
@@ -131,7 +131,7 @@ func (r *run) collect() {
 		if err != nil {
 			return err
 		}
-		// A power cut can bring back a file that was removed.
+		// A removed file can reappear after a power cut.
 		if !r.collected[d.Name()] {
 			r.ledger.Arrived(id, sum)
 			r.collected[d.Name()] = true
@@ -143,7 +143,7 @@ func (r *run) collect() {
 	}
 }
 
-// recovers waits until each mode accepts mail again without help.
+// recovers waits until each mode accepts mail again without intervention.
 func (r *run) recovers(name string) {
 	r.t.Helper()
 	var before [4]int64
@@ -170,7 +170,7 @@ func (r *run) recovers(name string) {
 	}
 }
 
-// settle waits until everything that was acknowledged has arrived.
+// settle waits until every acknowledged message has arrived.
 func (r *run) settle() {
 	r.t.Helper()
 	f, err := os.Open(r.log)

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// patience is how long a start, a reply or a recovery may take on a busy
+// patience is the maximum time for a start, a reply or a recovery on a busy
 // machine.
 const patience = 60 * time.Second
 
@@ -48,8 +48,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// server is the program with a configuration of its own, started again and
-// again.
+// server is the program with its own configuration. It is started repeatedly.
 type server struct {
 	t      *testing.T
 	bin    string
@@ -57,7 +56,7 @@ type server struct {
 	log    string // a file on a disk that does not fail
 
 	cmd           *exec.Cmd
-	ready, exited chan struct{} // of this process
+	ready, exited chan struct{} // closed when the current process is ready or has exited
 }
 
 func newServer(t *testing.T, config string) *server {
@@ -76,7 +75,7 @@ func newServer(t *testing.T, config string) *server {
 	return s
 }
 
-// keepLog copies the log of a failed test to a place where it stays.
+// keepLog copies the log of a failed test to a place where it is not removed.
 func (s *server) keepLog() {
 	if !s.t.Failed() {
 		return
@@ -107,7 +106,7 @@ func (s *server) start(wrap ...string) error {
 	}
 }
 
-// launch runs the server and does not wait.
+// launch starts the server and does not wait.
 func (s *server) launch(wrap ...string) error {
 	args := append(wrap, s.bin, "serve", "-c", s.config)
 	s.cmd = exec.Command(args[0], args[1:]...)
@@ -139,7 +138,7 @@ func (s *server) launch(wrap ...string) error {
 	return nil
 }
 
-// must starts the server and fails the test with its log otherwise.
+// must starts the server. If that fails, the test fails with the server's log.
 func (s *server) must() {
 	s.t.Helper()
 	if err := s.start(); err != nil {
@@ -147,7 +146,7 @@ func (s *server) must() {
 	}
 }
 
-// running reports whether the process lives.
+// running reports whether the process is running.
 func (s *server) running() bool {
 	select {
 	case <-s.exited:
@@ -157,10 +156,10 @@ func (s *server) running() bool {
 	}
 }
 
-// signal sends a signal to the server and what runs it.
+// signal sends a signal to the server and the program that wraps it.
 func (s *server) signal(sig syscall.Signal) { syscall.Kill(-s.cmd.Process.Pid, sig) }
 
-// kill ends the server and what runs it with SIGKILL.
+// kill sends SIGKILL to the server and the program that wraps it.
 func (s *server) kill() {
 	if s.cmd == nil {
 		return
@@ -169,7 +168,7 @@ func (s *server) kill() {
 	<-s.exited
 }
 
-// logged returns how often the log contains text.
+// logged returns the number of times the log contains text.
 func (s *server) logged(text string) int {
 	b, err := os.ReadFile(s.log)
 	if err != nil {
@@ -196,7 +195,7 @@ func (s *server) command(stdin string, args ...string) error {
 	return nil
 }
 
-// freeAddr returns a loopback address with a port that is free now.
+// freeAddr returns a loopback address with a port that is currently free.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,12 +15,12 @@ import (
 	"testing"
 )
 
-// The sink is the upstream of the server under test: this test binary again, as
-// a process of its own, so that it can be stopped. It writes each message to a
-// file before it replies.
+// The sink is the upstream of the server under test. It is this test binary,
+// run as a separate process so that it can be stopped. It writes each message
+// to a file before it replies.
 
-// sinkEnv names the file; it makes the binary a sink that serves the listeners
-// it inherited.
+// sinkEnv is the environment variable that contains the file's name. If it is
+// set, the binary acts as a sink that serves the listeners it inherited.
 const sinkEnv = "HOPLITE_CHAOS_SINK"
 
 // startSink starts a sink with n listeners and returns their addresses.
@@ -78,7 +78,8 @@ func runSink(path string) {
 	select {}
 }
 
-// receive speaks just enough SMTP. One message in fifty is deferred.
+// receive implements just enough SMTP to receive mail. It defers one message in
+// fifty.
 func receive(conn net.Conn, out io.Writer) {
 	defer conn.Close()
 	c := textproto.NewConn(conn)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// arcVariants seal the message once or more, and then change it.
+// arcVariants seal the message one or more times, and then change it.
 var arcVariants = []variant{
 	{"one set", func(c *Case) { c.seal(1, "none") }},
 	{"two sets", func(c *Case) { c.seal(1, "none"); c.seal(2, "pass") }},
@@ -51,7 +51,7 @@ var arcVariants = []variant{
 	}},
 }
 
-// seal adds a set of ARC fields to the top, by a server of its own.
+// seal adds a set of ARC fields at the top, as a separate server would.
 func (c *Case) seal(instance int, cv string) {
 	domain := fmt.Sprintf("arc%d-%s", instance, c.domain)
 	results := fmt.Sprintf("ARC-Authentication-Results: i=%d; mx.%s; spf=pass smtp.mailfrom=%s; dkim=none\r\n", instance, domain, c.domain)
@@ -63,8 +63,8 @@ func (c *Case) seal(instance int, cv string) {
 	c.head = append([]string{c.head[0], message, results}, c.head[2:]...)
 }
 
-// arcFields returns the sets that the message has, in the order in which a seal
-// covers them.
+// arcFields returns the message's ARC sets in the order in which a seal covers
+// them.
 func (c *Case) arcFields() []string {
 	var fields []string
 	for i := len(c.head) - 1; i >= 2; i-- {

@@ -14,17 +14,19 @@ import (
 	"time"
 )
 
-// nameserver is where the zone is served, on port 53, as some judges use no other.
+// nameserver is the address at which the zone is served. The port is 53,
+// because some judges cannot use another one.
 const nameserver = "127.0.0.114"
 
-// judgeOf is another program. It has no opinion on results that are empty.
+// judgeOf is another program whose results are compared. An empty result means
+// that it has no opinion.
 type judgeOf struct {
 	name  string
 	judge func(c *Case, ours Results) (Results, error)
 }
 
-// place is a folder that daemons with accounts of their own can use; its name is
-// short, because a socket's may have 107 octets at most.
+// place returns a folder that daemons running as other users can access. Its
+// name is short, because a socket path may have at most 107 octets.
 func place(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "trust")
@@ -46,7 +48,7 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// daemon starts a program and waits until it listens.
+// daemon starts a program and waits until it is listening.
 func daemon(t *testing.T, network, addr string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
@@ -73,9 +75,9 @@ func daemon(t *testing.T, network, addr string, args ...string) {
 	t.Fatalf("%s does not listen", args[0])
 }
 
-// withNameserver returns a command line that runs a program with a resolv.conf of
-// its own. It gives up the disks of other tests, which could not be unmounted while
-// its mount name space refers to them.
+// withNameserver returns a command line that runs a program with its own
+// resolv.conf. It unmounts the disks of other tests in the program's mount
+// namespace, because those tests could otherwise not unmount them.
 func withNameserver(t *testing.T, dir string, args ...string) []string {
 	t.Helper()
 	if _, err := exec.LookPath(args[0]); err != nil {
@@ -88,7 +90,7 @@ func withNameserver(t *testing.T, dir string, args ...string) []string {
 	return append([]string{"unshare", "-m", "--propagation", "private", "sh", "-c", script, dir}, args...)
 }
 
-// serve answers from the zones of all cases so far.
+// serve answers DNS queries from the zones of all cases so far.
 func serve(t *testing.T, answer func(ctx context.Context, query []byte, limit int) []byte) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

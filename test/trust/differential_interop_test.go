@@ -20,7 +20,7 @@ import (
 //
 // where * stands for every variant or result.
 type difference struct {
-	fields []string // without the reason
+	fields []string // all except the reason
 	line   string
 }
 
@@ -60,7 +60,7 @@ func explained(list []difference, key string) string {
 	return ""
 }
 
-// compared is what a judge found in one run.
+// compared holds the results of comparing one judge in one run.
 type compared struct {
 	judge       string
 	messages    int
@@ -70,7 +70,7 @@ type compared struct {
 	took        time.Duration
 }
 
-// compare asks a judge about all cases, until the deadline.
+// compare runs a judge on all cases, until the deadline.
 func compare(t *testing.T, j judgeOf, cases []*Case, ours []Results, deadline time.Time) *compared {
 	start := time.Now()
 	r := &compared{judge: j.name, differences: map[string]int{}, example: map[string]*Case{}}
@@ -89,7 +89,8 @@ func compare(t *testing.T, j judgeOf, cases []*Case, ours []Results, deadline ti
 			{"spf", c.SPF, ours[i].SPF, theirs.SPF}, {"dkim", c.DKIM, ours[i].DKIM, theirs.DKIM},
 			{"arc", c.ARC, ours[i].ARC, theirs.ARC}, {"dmarc", c.DMARC, ours[i].DMARC, theirs.DMARC},
 		} {
-			// DMARC follows from SPF and DKIM: it is compared if those agree.
+			// DMARC depends on SPF and DKIM, so it is compared only if those
+			// agree.
 			if m.theirs == "" || m.name == "dmarc" && !alike {
 				continue
 			}
@@ -111,8 +112,9 @@ func compare(t *testing.T, j judgeOf, cases []*Case, ours []Results, deadline ti
 	return r
 }
 
-// TestInteropDifferential generates $MESSAGES messages, or as many as others judge
-// in 40 seconds, and compares the results. make differential generates 5,000.
+// TestInteropDifferential generates $MESSAGES messages, or as many as the other
+// programs can judge in 40 seconds, and compares the results. make differential
+// generates 5,000.
 func TestInteropDifferential(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to serve the zone on port 53")
@@ -155,7 +157,7 @@ func TestInteropDifferential(t *testing.T) {
 				line := explained(known, key)
 				lines[line] = true
 				if line == "" && strings.HasSuffix(key, " | temperror") && count < 10 {
-					continue // on a busy machine, look-ups of other programs run out of time
+					continue // other programs' look-ups can time out on a busy machine
 				}
 				if line == "" {
 					t.Errorf("%s: %d times, for example message %s, not in testdata/differences.txt\n%s\n\n%s", key, count,

@@ -7,7 +7,8 @@ func policy(name, text string) variant {
 	return variant{name, func(c *Case) { c.publish("_dmarc."+c.domain, "TXT", text) }}
 }
 
-// below returns a variant whose author is below the domain that publishes text.
+// below returns a variant whose author is in a subdomain of the domain that
+// publishes text.
 func below(name, text string) variant {
 	return variant{name, func(c *Case) {
 		c.publish("_dmarc."+c.domain, "TXT", text)

@@ -3,8 +3,9 @@
 // Python.
 //
 // The messages and the zone that they refer to are generated from a seed: each
-// message is one variant of each mechanism (spf.go, dkim.go, dmarc.go, arc.go), with
-// the rest at random. testdata/differences.txt lists the known differences with their
-// reasons; the test fails at any other. Start reading at Generate, and
-// at TestInteropDifferential for the comparison, which needs the tag interop.
+// message uses one variant of each mechanism (spf.go, dkim.go, dmarc.go,
+// arc.go) and is otherwise random. testdata/differences.txt lists the known
+// differences with their reasons; the test fails if there are others. Start
+// with Generate, or for the comparison, which needs the tag interop, with
+// TestInteropDifferential.
 package trust

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Case is a message with its envelope, and the records that its domains publish.
+// Case is a message with its envelope and the DNS records that its domains
+// publish.
 type Case struct {
 	Name     string
 	IP, Helo string
@@ -14,10 +15,10 @@ type Case struct {
 	Text     []byte
 	Zone     []string // lines of a resolvetest zone
 
-	// The variant of each mechanism.
+	// The following are the variants of each mechanism.
 	SPF, DKIM, ARC, DMARC string
 
-	domain     string // of the author; the others are derived from it
+	domain     string // domain of the author; the others are derived from it
 	head       []string
 	body       string
 	unsignable bool
@@ -31,15 +32,15 @@ type variant struct {
 	apply func(*Case)
 }
 
-// Generator makes cases.
+// Generator generates cases.
 type Generator struct {
 	random *rand.Rand
 	keys   *keys
 	n      int
 }
 
-// NewGenerator returns a generator. The variants of its cases depend on the seed
-// only; keys, and with them signatures, differ in each run.
+// NewGenerator returns a generator. The variants of its cases depend only on
+// the seed; keys, and therefore signatures, differ in each run.
 func NewGenerator(seed uint64) (*Generator, error) {
 	k, err := newKeys()
 	return &Generator{random: rand.New(rand.NewPCG(seed, 14)), keys: k}, err
@@ -58,8 +59,8 @@ func (g *Generator) Generate() *Case {
 	c.compose()
 	c.DMARC = c.pick(dmarcVariants)
 	c.SPF = c.pick(spfVariants)
-	// Variants of ARC change the message, too, and messages without exactly one
-	// From field cannot be signed: combinations would be hard to judge.
+	// ARC variants also change the message, and messages without exactly one
+	// From field cannot be signed, so combinations would be hard to judge.
 	c.DKIM, c.ARC = "none", "none"
 	switch {
 	case c.unsignable:
@@ -92,8 +93,8 @@ func (c *Case) text() []byte {
 	return []byte(strings.Join(c.head, "") + "\r\n" + c.body)
 }
 
-// compose writes a message with the white space, folding and empty lines that
-// canonicalizations differ in.
+// compose writes a message with white space, folding and empty lines, which
+// canonicalizations treat differently.
 func (c *Case) compose() {
 	words := func(n int) string {
 		var b strings.Builder
@@ -119,7 +120,7 @@ func (c *Case) compose() {
 		"Date: Mon, 30 Nov 2026 10:00:00 +0000\r\n",
 		"Message-ID: <" + c.Name + "@" + c.domain + ">\r\n",
 	}
-	c.body = words(1+c.random.IntN(8)) + "\r\n" // bodies of white space are variants of their own
+	c.body = words(1+c.random.IntN(8)) + "\r\n" // bodies that contain only white space are separate variants
 	for range c.random.IntN(6) {
 		c.body += words(c.random.IntN(9)) + strings.Repeat(" ", c.random.IntN(3)/2) + "\r\n"
 	}

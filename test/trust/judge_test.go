@@ -15,16 +15,18 @@ import (
 	policies "hoplite/mail/dmarc"
 )
 
-// Results are a judge's results for a case. An empty string is no opinion.
+// Results holds a judge's results for a case. An empty string means no opinion.
 type Results struct {
-	SPF   string // of the reverse path, or of the HELO name if that is empty
+	SPF   string // for the reverse path, or for the HELO name if that is empty
 	DKIM  string // the best of all signatures
 	ARC   string
 	DMARC string
 
-	// From is the only domain of the From field, or "" if there is not just one.
+	// From is the only domain in the From field, or "" if there is not exactly
+	// one.
 	From string
-	// Auth are our results in full, which judges of DMARC alone start from.
+	// Auth holds our results in full. Judges that evaluate only DMARC use them
+	// as input.
 	Auth []mail.AuthResult
 }
 
@@ -57,7 +59,7 @@ func judge(ctx context.Context, c *Case, dns resolve.Resolver) (Results, error) 
 	for _, a := range tx.Trail.Auth {
 		switch a.Method {
 		case "spf":
-			r.SPF = a.Value // that of the reverse path comes last
+			r.SPF = a.Value // the result for the reverse path is the last one
 		case "dkim":
 			r.DKIM = better(r.DKIM, a.Value)
 		case "arc":
@@ -79,8 +81,8 @@ func judgeWith(ctx context.Context, f filters.Filter, tx *mail.Transaction, m *m
 	return f.(filters.Dataer).AtData(ctx, tx, m)
 }
 
-// better returns the better of two results of DKIM, in the words that all judges
-// share: every kind of failure is "fail".
+// better returns the better of two DKIM results, using only values that all
+// judges have in common: every kind of failure is "fail".
 func better(a, b string) string {
 	switch b {
 	case "pass", "temperror", "none", "":

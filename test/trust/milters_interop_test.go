@@ -46,7 +46,7 @@ func milterFields(client *milter.Client, c *Case, extra string) (textproto.MIMEH
 		}
 	}
 	if a, err := s.HeaderEnd(); err != nil || a.Code != milter.ActContinue {
-		return nil, err // accepted: there is nothing to do
+		return nil, err // accepted without changes
 	}
 	actions, _, err := s.BodyReadFrom(strings.NewReader(body))
 	if err != nil {
@@ -98,7 +98,7 @@ func opendkim(t *testing.T) judgeOf {
 	}}
 }
 
-// opendmarc evaluates the policy from our results of SPF and DKIM, as a milter.
+// opendmarc evaluates the policy from our SPF and DKIM results, as a milter.
 func opendmarc(t *testing.T) judgeOf {
 	dir := place(t)
 	sock := dir + "/sock"
@@ -109,11 +109,11 @@ func opendmarc(t *testing.T) judgeOf {
 	t.Cleanup(func() { client.Close() })
 	return judgeOf{"opendmarc", func(c *Case, ours Results) (Results, error) {
 		if c.From == "" {
-			return Results{}, nil // it reads results for reverse paths only
+			return Results{}, nil // opendmarc reads only results for reverse paths
 		}
-		var given []mail.AuthResult // with one result of SPF: opendmarc heeds the first
+		var given []mail.AuthResult // contains one SPF result, because opendmarc uses the first
 		for _, a := range ours.Auth {
-			if a.Method == "spf" { // it reads domains only there
+			if a.Method == "spf" { // opendmarc reads domains only in this form
 				_, domain, _ := strings.Cut(a.Props[0].Value, "@")
 				a.Props = []mail.AuthProp{{Type: "smtp", Name: a.Props[0].Name, Value: cmp.Or(domain, a.Props[0].Value)}}
 			}

@@ -14,9 +14,9 @@ import (
 //go:embed testdata/judge.py
 var pythonJudge string
 
-// python judges with pyspf, dkimpy and, from our results, authheaders.
+// python runs pyspf, dkimpy and, with our results as input, authheaders.
 func python(t *testing.T) judgeOf {
-	const interpreter = "/usr/bin/python3" // Debian's, with Debian's modules
+	const interpreter = "/usr/bin/python3" // Debian's Python, which has Debian's modules
 	if err := exec.Command(interpreter, "-c", "import dkim, spf, authheaders").Run(); err != nil {
 		t.Skip("python3-dkim, python3-spf and python3-authheaders are not installed: make interop installs them")
 	}

@@ -33,8 +33,8 @@ func results(t *testing.T) map[string][]string {
 	return known
 }
 
-// Each variant has the result that its RFC asks for, whatever it is combined
-// with.
+// Each variant has the result required by its RFC, regardless of the variants
+// it is combined with.
 func TestResults(t *testing.T) {
 	g, err := NewGenerator(1)
 	if err != nil {

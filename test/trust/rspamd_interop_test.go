@@ -67,7 +67,7 @@ worker "normal" { bind_socket = "%[3]s"; count = 2; }
 	}}
 }
 
-// The symbols of rspamd and what they mean.
+// These map rspamd's symbols to results.
 var (
 	rspamdSPF = map[string]string{
 		"R_SPF_ALLOW": "pass", "R_SPF_FAIL": "fail", "R_SPF_SOFTFAIL": "softfail", "R_SPF_NEUTRAL": "neutral",

@@ -15,9 +15,9 @@ import (
 	"strings"
 )
 
-// keys are the keys of all cases, since making RSA keys takes long.
+// keys holds keys that all cases share, because generating RSA keys is slow.
 type keys struct {
-	rsa map[int]*rsa.PrivateKey // by their length in bits
+	rsa map[int]*rsa.PrivateKey // by length in bits
 	ed  ed25519.PrivateKey
 }
 
@@ -35,7 +35,8 @@ func newKeys() (*keys, error) {
 	return k, err
 }
 
-// newRSA makes keys that crypto/rsa refuses to make, too.
+// newRSA generates RSA keys, including ones that crypto/rsa refuses to
+// generate.
 func newRSA(bits int) (*rsa.PrivateKey, error) {
 	if bits >= 1024 {
 		return rsa.GenerateKey(rand.Reader, bits)
@@ -58,29 +59,29 @@ func newRSA(bits int) (*rsa.PrivateKey, error) {
 	}
 }
 
-// signature is what a DKIM-Signature, ARC-Message-Signature or ARC-Seal is made
-// of. The zero values of most fields stand for the usual.
+// signature holds the parameters of a DKIM-Signature, ARC-Message-Signature or
+// ARC-Seal. The zero values of most fields stand for the usual settings.
 type signature struct {
 	field        string // default DKIM-Signature
 	domain       string
 	selector     string // default s1
-	bits         int    // of the RSA key; default 2048; 0 with ed25519
+	bits         int    // length of the RSA key; default 2048; 0 with ed25519
 	algorithm    string // default rsa-sha256
 	head, body   string // canonicalization; default relaxed, simple
 	names        []string
-	extra        string // further tags
+	extra        string // additional tags
 	version      string // default "v=1; "
 	length       int    // l=, if length is not negative; see limited
 	limited      bool
-	instance     int      // of ARC
-	sealed       []string // the fields that a seal covers
+	instance     int      // ARC instance
+	sealed       []string // fields that a seal covers
 	cv           string
 	noKey        bool
 	record       string // replaces the key record; %s is the key
 	foldedResult bool
 }
 
-// sign adds a signature to the top of the message and publishes its key.
+// sign adds a signature at the top of the message and publishes its key.
 func (c *Case) sign(s signature) {
 	s.defaults(c)
 	if !s.noKey {
@@ -154,7 +155,7 @@ func (s *signature) compose(c *Case) string {
 		s.field, s.version, s.algorithm, s.head, s.body, s.domain, s.selector, s.extra, strings.Join(s.names, ":"), sum)
 }
 
-// input returns what is signed.
+// input returns the data to be signed.
 func (s *signature) input(c *Case, field string) []byte {
 	var b strings.Builder
 	if s.field == "ARC-Seal" {
@@ -169,7 +170,7 @@ func (s *signature) input(c *Case, field string) []byte {
 		name = strings.ToLower(name)
 		skip := used[name]
 		used[name]++
-		for i := len(c.head) - 1; i >= 0; i-- { // from the bottom
+		for i := len(c.head) - 1; i >= 0; i-- { // search from the bottom
 			if fieldName(c.head[i]) != name {
 				continue
 			}
@@ -202,7 +203,8 @@ func (s *signature) raw(k *keys, input []byte) []byte {
 	return signRSA(k.rsa[s.bits], sum)
 }
 
-// signRSA is PKCS #1 v1.5 for keys of any length; crypto/rsa refuses short ones.
+// signRSA implements PKCS #1 v1.5 for keys of any length, because crypto/rsa
+// refuses short ones.
 func signRSA(key *rsa.PrivateKey, sum []byte) []byte {
 	size, kind := key.Size(), crypto.SHA256
 	if len(sum) == crypto.SHA1.Size() {
@@ -228,8 +230,8 @@ func fieldName(field string) string {
 	return strings.ToLower(strings.TrimSpace(name))
 }
 
-// canonicalField implements RFC 6376, 3.4.1 and 3.4.2. It is written without the
-// program's own code, which is on trial.
+// canonicalField implements RFC 6376, 3.4.1 and 3.4.2. It does not use the
+// program's own code, because that is the code under test.
 func canonicalField(field, how string) string {
 	if how == "simple" {
 		return field

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// record returns a variant that publishes an SPF record, %d being the domain.
+// record returns a variant that publishes an SPF record, in which %d stands for
+// the domain.
 func record(name, text string, more ...string) variant {
 	return variant{name, func(c *Case) {
 		c.publish(c.domain, "TXT", strings.ReplaceAll(text, "%d", c.domain))
@@ -62,7 +63,7 @@ var spfVariants = []variant{
 	record("policy beside other records", "v=spf1 ip4:192.0.2.1 -all", "%d TXT some-site-verification=1"),
 	record("unreachable a", "v=spf1 a:dead.%d ip4:192.0.2.1 -all", "dead.%d SERVFAIL"),
 	{"policy unreachable", func(c *Case) {
-		c.Zone = append(c.Zone[:1:1], c.Zone[2:]...) // without the address
+		c.Zone = append(c.Zone[:1:1], c.Zone[2:]...) // removes the address
 		c.publish(c.domain, "SERVFAIL", "")
 	}},
 	{"too many look-ups", func(c *Case) {
@@ -101,7 +102,7 @@ var spfVariants = []variant{
 	}},
 }
 
-// manyOf repeats a format with the numbers from 0.
+// manyOf repeats a format n times, with numbers starting at 0.
 func manyOf(format string, n int) string {
 	var b strings.Builder
 	for i := range n {

@@ -18,8 +18,8 @@ import (
 // width is the width of the generated lines.
 const width = 80
 
-// Section is a block that no field of a struct refers to, because it is decoded
-// into a conf.Body: filter "size".
+// Section is a block that no struct field refers to, because it is decoded into
+// a conf.Body, for example filter "size".
 type Section struct {
 	// Title is the header of the block as written in the file.
 	Title string
@@ -30,7 +30,7 @@ type Section struct {
 // Reference returns the part of docs/config.md that follows its introduction: a
 // section for each block that root, a pointer to a Config, refers to, and then
 // the given ones. The text is taken from the comments in the Go source under
-// module, the folder of the module hoplite; a field without a comment is an
+// module, the folder of the hoplite module. A field without a comment is an
 // error.
 func Reference(module string, root any, more ...Section) (string, error) {
 	r := &reference{module: module, packages: map[string]map[string]comments{}, seen: map[reflect.Type]string{}}
@@ -44,7 +44,7 @@ func Reference(module string, root any, more ...Section) (string, error) {
 	return r.out.String(), r.err
 }
 
-// topLevel is the title of the section about attributes outside all blocks.
+// topLevel is the title of the section for attributes outside all blocks.
 const topLevel = "Top level"
 
 type reference struct {
@@ -81,7 +81,7 @@ func (r *reference) section(title string, t reflect.Type, level int) {
 	}
 }
 
-// inside returns the part of a title that names the outer block.
+// inside returns the part of a title that identifies the outer block.
 func inside(title string) string {
 	if title == topLevel {
 		return ""
@@ -90,7 +90,7 @@ func inside(title string) string {
 	return " in `" + strings.Trim(outer, "`") + "`"
 }
 
-// blockTitle returns the header of a block: smtp "NAME".
+// blockTitle returns the header of a block, for example smtp "NAME".
 func blockTitle(name string, t reflect.Type) string {
 	for _, f := range conf.Fields(t) {
 		if f.Label {
@@ -165,7 +165,8 @@ func (r *reference) fieldDoc(t reflect.Type, name string) string {
 	return r.find(t).fields[name]
 }
 
-// joinLines joins each paragraph into one line, to be wrapped again.
+// joinLines joins each paragraph into one line, so that it can be wrapped
+// again.
 func joinLines(text string) string {
 	paragraphs := strings.Split(strings.TrimSpace(text), "\n\n")
 	for i, p := range paragraphs {
@@ -186,13 +187,13 @@ func (r *reference) find(t reflect.Type) comments {
 	return r.packages[path][t.Name()]
 }
 
-// comments are the comments above a struct type and above its fields.
+// comments holds the comments above a struct type and above its fields.
 type comments struct {
 	text   string
 	fields map[string]string
 }
 
-// readComments reads the comments on the struct types in a folder.
+// readComments reads the comments on the struct types in a folder's Go files.
 func readComments(dir string) (map[string]comments, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {

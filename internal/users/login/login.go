@@ -2,8 +2,8 @@
 // SCRAM-SHA-256-PLUS, and password logins of other protocols, for all servers.
 //
 // A [Gate] limits password guessing and makes all failures look alike. A
-// users.Authenticator checks the passwords, and the servers frame the messages.
-// Start reading at Gate.
+// users.Authenticator checks the passwords, and the servers encode the
+// messages. Start with Gate.
 package login
 
 import (
@@ -31,15 +31,15 @@ const (
 	ScramPlus = "SCRAM-SHA-256-PLUS"
 )
 
-// ErrMechanism means that a mechanism is not offered on this connection.
+// ErrMechanism is returned if a mechanism is not offered on the connection.
 var ErrMechanism = errors.New("mechanism not offered here")
 
-// failAfter is the duration of every refused login. It is constant because
-// hashes take different times to check, and the time must not disclose whether
-// the account exists.
+// failAfter is the duration of every refused login. It is constant because the
+// time to check a hash varies, and must not disclose whether the account
+// exists.
 const failAfter = 400 * time.Millisecond
 
-// Gate checks logins. All servers share one.
+// Gate checks logins. All servers share one Gate.
 type Gate struct {
 	auth     users.Authenticator
 	throttle *users.Throttle
@@ -54,7 +54,7 @@ func NewGate(auth users.Authenticator, throttle *users.Throttle) *Gate {
 // Client is the client of a connection.
 type Client struct {
 	Addr netip.Addr
-	TLS  *tls.ConnectionState // nil in clear text
+	TLS  *tls.ConnectionState // nil if the connection is not encrypted
 }
 
 // From returns the client of a connection.
@@ -85,7 +85,7 @@ func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 
 // Check checks a name and password that were not sent by SASL (POP3 USER and
 // PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or the
-// reason why logins are not possible now; only the first is counted as a
+// reason why logins are currently not possible; only the first is counted as a
 // failure.
 func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*users.Account, error) {
 	start := time.Now()
@@ -106,8 +106,8 @@ func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*use
 	return nil, fmt.Errorf("login after %s: %w", time.Since(start).Round(time.Millisecond), err)
 }
 
-// begin starts an attempt to log in. A throttled attempt is answered no sooner
-// than a wrong password.
+// begin starts an attempt to log in. The reply to a throttled attempt is
+// delayed like the reply to a wrong password.
 func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt, error) {
 	start := time.Now()
 	try, err := g.throttle.Begin(ctx, c.Addr, g.auth.LoginName(name))
@@ -118,7 +118,8 @@ func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt
 	return try, nil
 }
 
-// fail counts a wrong password and returns failAfter after the attempt began.
+// fail counts a wrong password and waits until failAfter has passed since the
+// attempt began.
 func (g *Gate) fail(ctx context.Context, try *users.Attempt, begun time.Time) error {
 	try.Failed(ctx)
 	wait(ctx, begun.Add(failAfter))
@@ -134,9 +135,9 @@ func wait(ctx context.Context, until time.Time) {
 	}
 }
 
-// LogFailure returns line, a log line about a refused login, with the number of
-// such lines suppressed since the last one. If the client causes too many of
-// them, it discards the line and returns nil, which logs nothing.
+// LogFailure adds to line, a log line about a refused login, the number of such
+// lines suppressed since the last one. If the client causes too many of them,
+// LogFailure discards the line and returns nil, which logs nothing.
 func (g *Gate) LogFailure(c Client, line *zerolog.Event) *zerolog.Event {
 	suppressed, ok := g.throttle.LogFailure(c.Addr)
 	if !ok {
@@ -187,7 +188,7 @@ func (g *Gate) asAnother(ctx context.Context, c Client, name string) error {
 }
 
 // loginServer implements LOGIN (draft-murchison-sasl-login), which old versions
-// of Outlook and printers use: two prompts, two answers.
+// of Outlook and printers use. It consists of two prompts and two responses.
 type loginServer struct {
 	check func(name, password string) error
 	name  string

@@ -28,8 +28,8 @@ import (
 
 var here = Client{Addr: netip.MustParseAddr("192.0.2.1")}
 
-// line returns a password as stored in the accounts file, with few iterations
-// so that tests run fast.
+// line returns a password in the form stored in the accounts file, with few
+// iterations so that tests run fast.
 func line(password string) string {
 	c := scram.SHA256
 	client, err := c.NewClient("", password, "")
@@ -58,7 +58,7 @@ func gate(t *testing.T) (*Gate, *users.Store) {
 	return NewGate(s, users.NewThrottle()), s
 }
 
-// talk plays a conversation in which the client's answers are given literally.
+// talk runs a SASL exchange with the given client responses.
 func talk(t *testing.T, g *Gate, mech string, c Client, answers ...string) (who string, said []string, err error) {
 	t.Helper()
 	srv, err := g.Server(context.Background(), mech, c, true, func(a *users.Account) { who = a.Name })
@@ -109,7 +109,7 @@ func TestPlainAndLogin(t *testing.T) {
 	})
 }
 
-// All failures have the same reply and the same delay; only hashing takes real
+// All failures have the same reply and the same delay. Only hashing uses real
 // time.
 func TestFailuresLookAlike(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -152,8 +152,8 @@ func TestGuessingIsThrottledOverAllWays(t *testing.T) {
 	})
 }
 
-// An account that has just logged in from one place is no easier to guess from
-// another: its password must not be recognised before the throttle is
+// A recent login from one network does not make it easier to guess the password
+// from another: cached passwords must not be checked before the throttle is
 // consulted.
 func TestNoWayAroundTheThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestNoWayAroundTheThrottle(t *testing.T) {
 	})
 }
 
-// Guesses by SCRAM are counted like others, whether or not the name exists.
+// SCRAM guesses are counted like others, whether or not the account exists.
 func TestScramIsThrottled(t *testing.T) {
 	for _, name := range []string{"ann", "eve"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestScramSaltsOfSpellings(t *testing.T) {
 			t.Fatal(said, err)
 		}
 		_, salt, _ := strings.Cut(said[0], ",")
-		return salt // and iterations
+		return salt // salt and iterations
 	}
 	for _, user := range []string{"ann", "eve", "none"} {
 		want := salt(user)
@@ -408,7 +408,7 @@ func FuzzScram(f *testing.F) {
 		f.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // nobody waits
+	cancel() // the client does not wait
 	f.Fuzz(func(t *testing.T, first, final string) {
 		g := NewGate(s, users.NewThrottle())
 		for _, mech := range []string{Scram, Plain, Login} {

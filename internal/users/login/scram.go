@@ -16,13 +16,13 @@ import (
 	"hoplite/mail"
 )
 
-// maxResponse is the longest response that is accepted.
+// maxResponse is the maximum length of a response.
 const maxResponse = 8192
 
 // scramServer implements SCRAM-SHA-256 (RFC 5802, 7677) as a sasl.Server. An
-// account may have several passwords. A conversation runs for each of them in
-// parallel, and the login succeeds if the client proves that it holds one of
-// the keys.
+// account may have several passwords. A separate conversation runs for each of
+// them, and the login succeeds if the client proves that it holds one of the
+// keys.
 type scramServer struct {
 	gate   *Gate
 	ctx    context.Context
@@ -37,7 +37,7 @@ type scramServer struct {
 }
 
 // binding returns the channel binding of a connection (RFC 9266), or nil if
-// there is none, as with TLS 1.2 without extended master secret.
+// there is none, for example with TLS 1.2 without extended master secret.
 func binding(cs *tls.ConnectionState) *scram.ChannelBinding {
 	if cs == nil {
 		return nil
@@ -55,7 +55,7 @@ func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 		return nil, true, errors.New("response too long")
 	}
 	if s.step == 0 && response == nil {
-		return []byte{}, false, nil // without an initial response, ask for it
+		return []byte{}, false, nil // request the missing initial response
 	}
 	s.step++
 	switch s.step {
@@ -153,7 +153,7 @@ func (s *scramServer) final(message string) ([]byte, bool, error) {
 	return nil, true, s.gate.fail(s.ctx, try, begun)
 }
 
-// nameIn returns the name in a client's first message,
+// nameIn returns the name in a client's first message, which has the form
 // n,a=authzid,n=name,r=nonce.
 func nameIn(message string) (string, error) {
 	for i, f := range strings.SplitN(message, ",", 5) {

@@ -43,7 +43,7 @@ func openDirectory(cfg *config.Config, throttle *users.Throttle, rewriter *srs.R
 
 // OpenRewriter returns the rewriter of senders of forwarded mail. Its key is
 // created at the first start. A damaged key is replaced rather than preventing
-// the start; only bounces of mail forwarded earlier are lost.
+// the start; this only loses bounces of mail that has already been forwarded.
 func OpenRewriter(cfg *config.Config, log zerolog.Logger) (*srs.Rewriter, error) {
 	path := cfg.Under("state/srs.key")
 	key, damaged, err := files.Make(path, 0o600, srs.ValidKey, srs.NewKey)
@@ -56,19 +56,20 @@ func OpenRewriter(cfg *config.Config, log zerolog.Logger) (*srs.Rewriter, error)
 	return srs.New(key, cfg.Hostname), nil
 }
 
-// Refresh reads accounts and aliases again if their files have changed. A file
-// with mistakes changes nothing.
+// Refresh reads accounts and aliases again if their files have changed. If a
+// file has mistakes, its previous content is kept.
 func (d *Directory) Refresh() error { return errors.Join(d.Accounts.Reload(), d.aliases.Reload()) }
 
 // Ours reports whether domain is local.
 func (d *Directory) Ours(domain string) bool { return d.resolver.Ours(domain) }
 
-// Rewritten reports whether an address has the form of a rewritten sender of this
-// server.
+// Rewritten reports whether an address has the form of a sender rewritten by
+// this server.
 func (d *Directory) Rewritten(a mail.Address) bool { return d.srs != nil && d.srs.Ours(a) }
 
-// Resolve follows aliases and forwards to the final addresses. A bounce of
-// forwarded mail, to a rewritten sender, resolves to the original sender.
+// Resolve follows aliases and forwards to the final addresses. The rewritten
+// sender of forwarded mail, which receives the bounces, resolves to the
+// original sender.
 func (d *Directory) Resolve(addr string) (alias.Resolved, error) {
 	given, err := mail.ParseAddress(addr)
 	if err != nil || d.srs == nil || !d.srs.Ours(given) {
@@ -84,8 +85,8 @@ func (d *Directory) Resolve(addr string) (alias.Resolved, error) {
 }
 
 // Sender returns the reverse path to use for a recipient. It is rewritten only
-// for mail that a local alias or account forwards from outside to outside,
-// because SPF would fail for the original sender.
+// for mail from an external sender that a local alias or account forwards to an
+// external recipient, because SPF would fail for the original sender.
 func (d *Directory) Sender(from mail.Address, r mail.Rcpt) mail.Address {
 	if d.srs == nil || !d.Rewrites(from, r) {
 		return from
@@ -98,7 +99,7 @@ func (d *Directory) Rewrites(from mail.Address, r mail.Rcpt) bool {
 	return from != "" && len(r.Via) > 0 && !d.Ours(from.Domain()) && !d.Ours(r.To.Domain())
 }
 
-// MailboxOf returns the settings of an account that a maildrop needs, and
+// MailboxOf returns the account settings that a maildrop needs, and reports
 // whether the account exists.
 func (d *Directory) MailboxOf(a mail.Address) (maildrop.Account, bool) {
 	acc, ok := d.Accounts.Account(string(a))

@@ -60,7 +60,7 @@ func TestReturnPaths(t *testing.T) {
 }
 
 // A power cut right after the first start can leave an empty key. The next
-// start makes a new one.
+// start creates a new one.
 func TestDamagedKeyOfReturnPaths(t *testing.T) {
 	cfg := &config.Config{Data: t.TempDir(), Hostname: "fwd.example"}
 	path := filepath.Join(cfg.Data, "state", "srs.key")

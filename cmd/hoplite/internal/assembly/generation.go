@@ -1,10 +1,10 @@
-// Package assembly makes the parts of the program that both the server and a
+// Package assembly creates the parts of the program that both the server and a
 // dry run need for a configuration: the DNS resolver, accounts and addresses
 // (directory.go), hops (hops.go), chains and routes. A Generation holds them; a
-// reload makes a new one beside the old.
+// reload creates a new one alongside the old one.
 //
 // Everything that outlives a reload (queue, history, sockets), and all
-// listeners, belong to package server. Start reading at Generation.
+// listeners, belong to package server. Start with Generation.
 package assembly
 
 import (
@@ -25,8 +25,8 @@ import (
 	"hoplite/relay"
 )
 
-// Generation holds the parts described by one configuration. They are made in
-// this order: OpenDNS, OpenDirectory, the hops, BuildChains.
+// Generation holds the parts described by one configuration. They are created
+// in this order: OpenDNS, OpenDirectory, the hops, BuildChains.
 type Generation struct {
 	Config *config.Config
 	Log    zerolog.Logger
@@ -40,12 +40,12 @@ type Generation struct {
 }
 
 // New returns an empty generation. Mistakes that are found only while its parts
-// are made are added to diags.
+// are created are added to diags.
 func New(cfg *config.Config, diags *conf.Diagnostics, log zerolog.Logger) *Generation {
 	return &Generation{Config: cfg, Log: log, Hops: newHops(), Chains: map[string]*relay.Chain{}, diags: diags}
 }
 
-// OpenDNS makes the configured resolver, or the system's.
+// OpenDNS creates the configured resolver, or the system's.
 func (g *Generation) OpenDNS() error {
 	const answers = 20000
 	if d := g.Config.DNS; d != nil {
@@ -67,8 +67,8 @@ func (g *Generation) OpenDirectory(throttle *users.Throttle, rewriter *srs.Rewri
 	return err
 }
 
-// BuildChains makes the filters and routes of every chain; routes lead to the
-// hops that have been added.
+// BuildChains creates the filters and routes of every chain. Routes can only
+// refer to hops that have already been added.
 func (g *Generation) BuildChains() error {
 	env := filters.Env{Hostname: g.Config.Hostname, Names: g.Config.Names(), Data: g.Config.Data, Log: g.Log, Trusted: g.Config.Trusted, DNS: g.DNS}
 	for _, c := range g.Config.Chain {
@@ -109,7 +109,7 @@ func (g *Generation) Inherit(previous *Generation) {
 	}
 }
 
-// SaveFilters makes all filters write their state to disk.
+// SaveFilters writes the state of all filters to disk.
 func (g *Generation) SaveFilters() {
 	for _, c := range g.Chains {
 		for i := range c.Filters.Entries {

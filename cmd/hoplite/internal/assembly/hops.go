@@ -17,12 +17,12 @@ import (
 type Hops struct {
 	// Upstreams holds the hops to other servers, by name.
 	Upstreams map[string]*forward.Upstream
-	// Known are the extensions of upstreams that were not contacted, as another
-	// process knows them; it may be nil.
+	// Known holds the extensions that another process knows for upstreams that
+	// this one has not contacted. It may be nil.
 	Known map[string]forward.Offer
 
 	stores map[string]*maildrop.Store
-	hops   map[string]mail.Hop // the destinations of routes
+	hops   map[string]mail.Hop // destinations of routes, by name
 }
 
 func newHops() *Hops {
@@ -32,14 +32,14 @@ func newHops() *Hops {
 // Stores returns the stores of the maildrops, by name.
 func (h *Hops) Stores() map[string]*maildrop.Store { return h.stores }
 
-// AddStore adds a maildrop. Routes lead to hop, which may be a wrapper around
-// the store.
+// AddStore adds a maildrop. Routes use hop, which may be a wrapper around the
+// store.
 func (h *Hops) AddStore(name string, store *maildrop.Store, hop mail.Hop) {
 	h.stores[name], h.hops[name] = store, hop
 }
 
-// AddUpstream adds an upstream. Routes lead to hop, which may be a wrapper
-// around it.
+// AddUpstream adds an upstream. Routes use hop, which may be a wrapper around
+// it.
 func (h *Hops) AddUpstream(name string, up *forward.Upstream, hop mail.Hop) {
 	h.Upstreams[name], h.hops[name] = up, hop
 }
@@ -47,8 +47,9 @@ func (h *Hops) AddUpstream(name string, up *forward.Upstream, hop mail.Hop) {
 // HasHop reports whether a maildrop or upstream has been added under name.
 func (h *Hops) HasHop(name string) bool { return h.hops[name] != nil }
 
-// NewUpstream makes the upstream of a block, without adding it. state is the
-// folder for data that it keeps across restarts; "" keeps nothing.
+// NewUpstream creates the upstream for a block without adding it. state is the
+// folder for data that is kept across restarts; if it is empty, nothing is
+// kept.
 func (g *Generation) NewUpstream(c *forward.Config, state string, log zerolog.Logger) (*forward.Upstream, error) {
 	return forward.New(*c, forward.Env{
 		Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
@@ -70,10 +71,10 @@ func (g *Generation) LinkFallbacks() {
 	}
 }
 
-// Carry returns a function that returns the extensions supported by at least
-// one hop of a chain, which a listener offers. If the hop of a recipient does
-// not support an extension that is used, that recipient is refused, so that an
-// old server does not restrict the other hops.
+// Carry returns a function that returns the extensions that a listener offers:
+// those supported by at least one hop of a chain. If a message uses an
+// extension that a recipient's hop does not support, that recipient is refused,
+// so an old server does not restrict the other hops.
 func (h *Hops) Carry(chain *relay.Chain) func() relay.Carry {
 	return func() relay.Carry {
 		var offers []forward.Offer
@@ -114,8 +115,8 @@ func carry(offers []forward.Offer) relay.Carry {
 	return c
 }
 
-// Verify returns a function that returns the answer of an address's upstream
-// about that address, if it is known.
+// Verify returns a function that reports whether an address exists according to
+// its upstream, if that is known.
 func (h *Hops) Verify(chain *relay.Chain) func(mail.Address) (exists, known bool) {
 	tx := mail.NewTransaction(mail.Client{}, "")
 	return func(a mail.Address) (exists, known bool) {

@@ -21,8 +21,8 @@ import (
 // maxAliasWarnings limits the number of warnings about one aliases file.
 const maxAliasWarnings = 20
 
-// Addresses is where the addresses of a configuration lead: accounts, aliases
-// and the routes of all chains.
+// Addresses resolves the addresses of a configuration, using its accounts, its
+// aliases and the routes of all chains.
 type Addresses struct {
 	cfg      *config.Config
 	accounts *users.Store
@@ -48,10 +48,10 @@ func newAddresses(cfg *config.Config, accounts *users.Store, table *alias.Table)
 	return a
 }
 
-// Table returns the aliases; it is nil without a file.
+// Table returns the aliases, or nil if there is no aliases file.
 func (a *Addresses) Table() *alias.Table { return a.table }
 
-// With returns the addresses as they would be with another table of aliases.
+// With returns a copy of the addresses that uses another alias table.
 func (a *Addresses) With(table *alias.Table) *Addresses {
 	return newAddresses(a.cfg, a.accounts, table)
 }
@@ -59,8 +59,9 @@ func (a *Addresses) With(table *alias.Table) *Addresses {
 // Resolve follows aliases and forwards to the final addresses.
 func (a *Addresses) Resolve(addr string) (alias.Resolved, error) { return a.resolver.Resolve(addr) }
 
-// Hops returns the maildrops and upstreams that take mail for a final address,
-// one for each chain with a route for it, and why it cannot be delivered, or "".
+// Hops returns the maildrops and upstreams that accept mail for a final
+// address, one for each chain with a route for it, and the reason why it cannot
+// be delivered, or "".
 func (a *Addresses) Hops(f alias.Final) (hops []string, problem string) {
 	to, err := mail.ParseAddress(f.Address)
 	if err != nil {
@@ -88,9 +89,9 @@ func (a *Addresses) Hops(f alias.Final) (hops []string, problem string) {
 	return hops, ""
 }
 
-// Refused returns why a chain refuses mail for an address although it takes mail
-// for a part of the final addresses that it leads to, or "": while one of them has
-// no route there, none receives it.
+// Refused returns the reason why a chain refuses mail for an address although
+// it has routes for some of its final addresses, or "". If any final address
+// has no route in the chain, the chain refuses the mail for all of them.
 func (a *Addresses) Refused(address string, finals []alias.Final) string {
 	if conditional(a.cfg) {
 		return ""
@@ -116,14 +117,16 @@ func (a *Addresses) Refused(address string, finals []alias.Final) string {
 	return ""
 }
 
-// problem returns why mail to a final address cannot be delivered, or "".
+// problem returns the reason why mail to a final address cannot be delivered,
+// or "".
 func (a *Addresses) problem(f alias.Final) string {
 	_, problem := a.Hops(f)
 	return problem
 }
 
 // conditional reports whether a route depends on the sender, login or network
-// of the client, so that an address may have a route that is not found here.
+// of the client, in which case an address may have a route that Hops does not
+// find.
 func conditional(cfg *config.Config) bool {
 	for _, ch := range cfg.Chain {
 		for i := range ch.Routes {
@@ -196,7 +199,7 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 			pattern = "any-name" + pattern
 		}
 		if !strings.Contains(pattern, "@") && strings.Contains(pattern, ".") {
-			return // virtual(5): declares a domain
+			return // declares a domain; see virtual(5)
 		}
 		found, err := a.resolver.Resolve(pattern)
 		switch {
@@ -207,7 +210,7 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 		case err != nil:
 			return
 		case strings.HasPrefix(pattern, "any-name@") && len(to) == 1 && to[0][0] == '@':
-			return // a whole domain: its addresses are not known
+			return // a whole domain, whose addresses are unknown
 		}
 		for _, f := range found.Finals {
 			if why := a.problem(f); why != "" {
@@ -221,7 +224,8 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 	})
 }
 
-// checkForward finds an account whose forwards keep it from receiving mail.
+// checkForward reports an account that cannot receive mail because of its
+// forwards.
 func (a *Addresses) checkForward(acc *users.Account, diags *conf.Diagnostics) {
 	if len(acc.Forward) == 0 {
 		return
@@ -236,10 +240,10 @@ func (a *Addresses) checkForward(acc *users.Account, diags *conf.Diagnostics) {
 	}
 }
 
-// lineOf returns a line of a file that is not a configuration.
+// lineOf returns the range of a line in a file other than the configuration.
 func lineOf(file string, line int) conf.Range {
 	at := conf.Range{Filename: file}
-	at.Start.Line, at.Start.Column, at.Start.Byte = line, 1, line // Byte is what sorts
+	at.Start.Line, at.Start.Column, at.Start.Byte = line, 1, line // findings are sorted by Byte
 	return at
 }
 

@@ -1,12 +1,12 @@
-// Package check finds mistakes in a configuration and describes in words what
-// it does.
+// Package check finds mistakes in a configuration and prints a description of
+// its effect.
 //
-// Start reading at Run. Examine applies the rules between blocks (names.go,
+// Start with Run. Examine applies the rules between blocks (names.go,
 // sockets.go, routes.go, relaying.go, exposure.go, upstreams.go, senders.go:
 // pure functions of the configuration) and then opens everything the file
 // refers to: keys, certificates, lists, folders (inspect.go, order.go),
 // accounts and aliases (addresses.go). It changes nothing and uses no network.
-// OpenRelay tries the address forms by which open relays are found
+// OpenRelay tries the address forms that are used to find open relays
 // (openrelay.go); Plan prints what each listener, chain and hop does (plan.go,
 // planparts.go); Probe asks upstreams, milters and DNS lists (probe.go). The
 // value of a single attribute is checked by the package that owns the block.
@@ -26,8 +26,8 @@ import (
 // Examine adds all mistakes in the configuration, and in the files it refers
 // to, to diags.
 func Examine(cfg *config.Config, diags *conf.Diagnostics) {
-	// Reports about names that are missing because their block could not be
-	// parsed would only confuse.
+	// A block that could not be parsed would cause misleading reports about
+	// missing names.
 	if diags.Mistakes() == 0 {
 		rules(cfg, diags)
 	}
@@ -56,7 +56,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// Result is everything that check finds out about a configuration.
+// Result holds everything that check finds in a configuration.
 type Result struct {
 	File     string    `json:"file"`
 	Mistakes int       `json:"mistakes"`
@@ -65,7 +65,8 @@ type Result struct {
 	// RelayForms are the address forms that were tried, at RelayListeners listeners.
 	RelayForms     int `json:"relay_forms"`
 	RelayListeners int `json:"relay_listeners"`
-	// Plan is what the configuration does, in lines; empty with mistakes.
+	// Plan describes the effect of the configuration, line by line. It is empty
+	// if there are mistakes.
 	Plan []string `json:"plan"`
 	// Probe is what Probe printed.
 	Probe []string `json:"probe,omitempty"`
@@ -110,7 +111,7 @@ func Run(cfg *config.Config, file *conf.File) *Result {
 	return r
 }
 
-// Print prints the findings, and without mistakes the plan.
+// Print prints the findings and, if there are no mistakes, the plan.
 func (r *Result) Print(w io.Writer) {
 	r.diags.Write(w)
 	if r.Mistakes > 0 {

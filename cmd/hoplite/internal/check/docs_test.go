@@ -18,7 +18,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// example is a fenced hcl block of a page.
+// example is a fenced hcl block in a documentation page.
 type example struct {
 	place string // README.md:60
 	text  string
@@ -61,11 +61,11 @@ var reference = regexp.MustCompile(`(?m)^ *(chain|hop) *= "([a-z-]+)"`)
 // declaration is a block with a name.
 var declaration = regexp.MustCompile(`(?m)^(chain|maildrop|upstream) "([a-z-]+)"`)
 
-// listener begins a block that listens.
+// listener matches the start of a listener block.
 var listener = regexp.MustCompile(`(?m)^(smtp|lmtp|pop3|imap|web) "`)
 
-// frame completes a fragment: it adds what the fragment refers to, and something
-// that uses what it declares.
+// frame completes a fragment: it adds the blocks that the fragment refers to,
+// and blocks that use the ones it declares.
 func frame(text string) string {
 	switch {
 	case strings.HasPrefix(text, "filter "):
@@ -113,7 +113,7 @@ func frame(text string) string {
 	return text
 }
 
-// exampleData writes the files to which the examples refer: certificate, keys,
+// exampleData writes the files that the examples refer to: certificate, keys,
 // accounts.
 func exampleData(t *testing.T, data string) {
 	t.Helper()
@@ -138,7 +138,7 @@ func exampleData(t *testing.T, data string) {
 		"dkim/example.org/s2026.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
 		"partner-ca.pem":             cert,
 		"tls/cert.pem":               cert,
-		"tls/key.pem":                cert, // both are in one file
+		"tls/key.pem":                cert, // the certificate file also contains the key
 		"users":                      []byte("ann@example.org\n"),
 	} {
 		path := filepath.Join(data, name)

@@ -12,8 +12,8 @@ import (
 	"hoplite/relay/forward"
 )
 
-// checkExposure finds settings that open the server to more clients than
-// probably intended.
+// checkExposure finds settings that probably open the server to more clients
+// than intended.
 func checkExposure(cfg *config.Config, diags *conf.Diagnostics) {
 	for i, p := range cfg.Trusted {
 		if tooLarge(p) {
@@ -51,9 +51,9 @@ func checkExposure(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// unfiltered returns a route by which clients without special rights can send
-// unchecked mail, or nil. LMTP listeners are exempt, because the mail server in
-// front of them checks mail.
+// unfiltered returns a route through which clients without special rights can
+// send unchecked mail, or nil. LMTP listeners are exempt, because the mail
+// server in front of them checks mail.
 func unfiltered(cfg *config.Config, l config.MailListener) *relay.RouteConfig {
 	ch := cfg.FindChain(l.Chain)
 	if ch == nil || len(ch.Filters) > 0 || !l.Public() || l.Protocol != "smtp" {
@@ -109,8 +109,8 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
-// onThisMachine reports whether all servers of an upstream are reached by
-// loopback or a socket file.
+// onThisMachine reports whether all servers of an upstream are reached through
+// a loopback address or a socket file.
 func onThisMachine(u *forward.Config) bool {
 	return !u.MX && !slices.ContainsFunc(u.Servers, func(s string) bool {
 		host, _, ok := serverAddress(s)
@@ -118,8 +118,8 @@ func onThisMachine(u *forward.Config) bool {
 	})
 }
 
-// serverAddress returns the host and port of an entry of servers; ok is false
-// for a socket file.
+// serverAddress splits an entry of the servers attribute into host and port; ok
+// is false for a socket file.
 func serverAddress(s string) (host, port string, ok bool) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {

@@ -21,7 +21,8 @@ func report(t *testing.T, text string, files map[string]string) string {
 	return reportAt(t, sitetest.Write(t, text, files))
 }
 
-// reportAt is report for a configuration that has been written.
+// reportAt is like report, for a configuration that has already been written to
+// a file.
 func reportAt(t *testing.T, path string) string {
 	t.Helper()
 	t.Chdir(filepath.Dir(path))
@@ -35,7 +36,7 @@ func reportAt(t *testing.T, path string) string {
 	return strings.Join(strings.Fields(out.String()), " ")
 }
 
-// makeCertificate writes a certificate for a name and its key.
+// makeCertificate writes a new certificate for a name, and its key.
 func makeCertificate(t *testing.T, dir, name string) {
 	t.Helper()
 	pair, err := listen.SelfSigned(dir, zerolog.Nop(), name)
@@ -73,7 +74,7 @@ smtp "in" {
 func TestExposure(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
-		want       string // a part of the warning
+		want       string // part of the warning
 		not        string // the same configuration, made safe
 	}{
 		{"everyone is trusted", "trusted = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n" + serving, "warning: 0.0.0.0/0 trusts a large part of the Internet",

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// SameFileSystem returns an error if files cannot be renamed from a to b, as
-// accepted mail is renamed from the spool to the queue.
+// SameFileSystem returns an error if files cannot be renamed from a to b.
+// Accepted mail is moved from the spool to the queue by renaming.
 func SameFileSystem(a, b string) error {
 	ai, err := os.Stat(a)
 	if err != nil {

@@ -46,8 +46,8 @@ func testKey(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// Each configuration with a fault is reported, and the same configuration
-// without it is not.
+// Each faulty configuration is reported, and the same configuration without the
+// fault is not.
 func TestFindings(t *testing.T) {
 	withUp := "postmaster = \"ann@example.org\"\n" + strings.Replace(serving, `hop = "boxes"`, `hop = "up"`, 1)
 	withUp = strings.Replace(withUp, boxes, "", 1)
@@ -138,8 +138,8 @@ func TestValidity(t *testing.T) {
 	}
 }
 
-// A certificate for another name is found; so are folders of the data folder that
-// the server's user cannot write.
+// A certificate for a different name is reported, and so are subfolders of the
+// data folder that the server's user cannot write to.
 func TestFilesOfTheServer(t *testing.T) {
 	certificate := "certificate {\n  cert = \"tls/self-signed.pem\"\n  key = \"tls/self-signed.key\"\n}\n"
 	for name, want := range map[string]string{"mail.example.org": "", "other.example.org": "warning: no certificate is for mail.example.org"} {
@@ -156,7 +156,8 @@ func TestFilesOfTheServer(t *testing.T) {
 	}
 }
 
-// Root finds what the owner of the data folder may not write.
+// When run as root, check reports folders that the owner of the data folder
+// cannot write to.
 func TestUnwritableFolders(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

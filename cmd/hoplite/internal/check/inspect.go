@@ -25,7 +25,7 @@ import (
 	"hoplite/relay/forward"
 )
 
-// inspect opens everything the configuration refers to, as the server will:
+// inspect opens everything the configuration refers to, as the server would:
 // keys, certificates, lists, folders. It changes nothing and uses no network.
 func inspect(c *config.Config, diags *conf.Diagnostics) {
 	env := filters.Env{Hostname: c.Hostname, Names: c.Names(), Data: c.Data, Log: zerolog.Nop(), Trusted: c.Trusted, DNS: inspectDNS(c, diags)}
@@ -129,7 +129,7 @@ func readable(file string) error {
 	return err
 }
 
-// validity returns the problem with the dates of a certificate, or "".
+// validity describes the problem with a certificate's dates, or returns "".
 func validity(cert *x509.Certificate, now time.Time) string {
 	const day = "2006-01-02"
 	switch {
@@ -155,7 +155,7 @@ func inspectAccounts(c *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// addEach adds an error, or each of the errors that it joins.
+// addEach adds an error, or each error in it if it was created by errors.Join.
 func addEach(diags *conf.Diagnostics, at conf.Range, err error) {
 	if err == nil {
 		return
@@ -215,7 +215,7 @@ func writable(dir string) error {
 	}
 }
 
-// plain returns the text of an error, without the name of the system call.
+// plain returns an error's text without the name of the system call.
 func plain(err error) string {
 	return strings.NewReplacer(": open ", ": ", ": stat ", ": ").Replace(": " + err.Error())[2:]
 }

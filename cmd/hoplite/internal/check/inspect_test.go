@@ -73,8 +73,8 @@ upstream "up" {
 }
 `
 
-// Everything that the configuration refers to is examined in one run, and
-// nothing is created or changed.
+// One run examines everything the configuration refers to, and creates or
+// changes nothing.
 func TestReferencesAreExamined(t *testing.T) {
 	path := sitetest.Write(t, pointing, map[string]string{
 		"users":   "ann@example.org\n  quota x\n  bogus y\n",

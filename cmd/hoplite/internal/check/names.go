@@ -12,7 +12,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// checkHostnames finds names of this server that are not host names.
+// checkHostnames finds names of this server that are not valid host names.
 func checkHostnames(cfg *config.Config, diags *conf.Diagnostics) {
 	check := func(what, name string, at conf.Range) {
 		switch d, err := mail.ParseDomain(name); {
@@ -103,7 +103,7 @@ func declared(cfg *config.Config, diags *conf.Diagnostics) (chains, hops, upstre
 	return chains, append(hops, upstreams...), upstreams
 }
 
-// checkMaildrops finds maildrops that would keep the same mailboxes with
+// checkMaildrops finds maildrops that would store the same mailboxes with
 // different settings.
 func checkMaildrops(cfg *config.Config, diags *conf.Diagnostics) {
 	names := map[string]string{}

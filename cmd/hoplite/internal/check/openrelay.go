@@ -12,7 +12,7 @@ import (
 	"hoplite/relay/wire"
 )
 
-// relayForms lists the address forms by which open relays have been found. OURS
+// relayForms lists the address forms that have revealed open relays. OURS
 // represents a domain for which the server accepts mail, VICTIM any other.
 var relayForms = []string{
 	"<user@VICTIM>", "<user@sub.VICTIM>", "<user@[192.0.2.99]>", "<user@[IPv6:2001:db8::99]>", "<user@192.0.2.99>",
@@ -27,7 +27,7 @@ var relayForms = []string{
 // relayTest is a listener as seen by an unauthenticated remote client.
 type relayTest struct {
 	chain *relay.Chain
-	// outside holds the hops that lead to other servers.
+	// outside is the set of hops that send to other servers.
 	outside map[string]bool
 }
 
@@ -44,8 +44,8 @@ func newRelayTest(cfg *config.Config, l config.MailListener) relayTest {
 	return t
 }
 
-// try returns the route by which a client's recipient would be relayed to
-// another server, or nil if the recipient is refused or delivered locally.
+// try returns the route that would relay a client's recipient to another
+// server, or nil if the recipient is refused or delivered locally.
 func (t relayTest) try(arg string) *relay.Route {
 	path, err := wire.ParsePath(arg)
 	if err != nil {
@@ -63,7 +63,7 @@ func (t relayTest) try(arg string) *relay.Route {
 	return route
 }
 
-// ours returns the domains for the address forms, which are those of the
+// ours returns the domains to use in the address forms, which are those of the
 // routes.
 func (t relayTest) ours() []string {
 	list := []string{"localhost"}

@@ -65,7 +65,7 @@ func (p plan) listener(l config.MailListener) {
 	p.say("    ", "Chain %q filters and routes the mail.", l.Chain)
 }
 
-// tlsModes describes the use of TLS, by address if it differs.
+// tlsModes describes the use of TLS, separately for each address if it differs.
 func tlsModes(c *listen.Config) string {
 	var all []string
 	for _, at := range c.Listen {

@@ -8,8 +8,8 @@ import (
 	"hoplite/internal/listen"
 )
 
-// surroundings prints what all listeners share: certificates, DNS, the
-// postmaster.
+// surroundings prints the settings that all listeners share: certificates, DNS,
+// the postmaster.
 func (p plan) surroundings() {
 	a := p.cfg.ACME
 	if a != nil {
@@ -33,15 +33,14 @@ func (p plan) surroundings() {
 	p.postmaster()
 }
 
-// validates reports whether the answers of a DNS server are trusted; those of a
-// server on this machine are.
+// validates reports whether a DNS server's answers are trusted. A server on
+// this machine is always trusted.
 func validates(d *config.DNSConfig) bool { return d.Validates || d.Server.Addr().IsLoopback() }
 
-// mayUseDANE reports whether the configuration names a resolver whose answers
-// can be trusted.
+// mayUseDANE reports whether the configuration names a trusted resolver.
 func mayUseDANE(cfg *config.Config) bool { return cfg.DNS != nil && validates(cfg.DNS) }
 
-// usesMX reports whether mail is sent to the servers of other domains.
+// usesMX reports whether mail is sent to the mail servers of other domains.
 func usesMX(cfg *config.Config) bool {
 	for _, u := range cfg.Upstream {
 		if u.MX && u.TLS != "off" {
@@ -51,7 +50,7 @@ func usesMX(cfg *config.Config) bool {
 	return false
 }
 
-// postmaster prints who receives mail for the postmaster.
+// postmaster prints the recipients of mail for the postmaster.
 func (p plan) postmaster() {
 	if to := postmasterOf(p.cfg); len(to) > 0 {
 		p.say("", "Mail for the postmaster, and reports that cannot be returned, go to %s.", strings.Join(to, ", "))
@@ -96,7 +95,7 @@ func (p plan) reader(title string, l *listen.Config, text string) {
 	p.say("    ", "%s. %s", upper(modes), text)
 }
 
-// logins describes who may send a password in clear text.
+// logins describes the clients that may send a password in clear text.
 func (p plan) logins(l *listen.Config, cleartext bool) string {
 	switch {
 	case l.TLS == "implicit":
@@ -122,7 +121,7 @@ func postmasterOf(cfg *config.Config) (to []string) {
 	}
 	for _, f := range found.Finals {
 		if f.Account == "" && f.Address == name && a.problem(f) != "" {
-			continue // no rule leads anywhere
+			continue // no route matches
 		}
 		to = append(to, f.Address)
 	}

@@ -30,7 +30,7 @@ func Probe(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 func probeFilters(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 	good := true
 	p := plan{w, cfg}
-	diags := &conf.Diagnostics{} // Report has printed them
+	diags := &conf.Diagnostics{} // already printed by Report
 	env := filters.Env{Hostname: cfg.Hostname, Names: cfg.Names(), Data: cfg.Data, Log: zerolog.Nop(), Trusted: cfg.Trusted, DNS: inspectDNS(cfg, diags)}
 	for _, ch := range cfg.Chain {
 		for _, e := range config.BuildFilters(ch.Name, ch.Filters, env, diags) {

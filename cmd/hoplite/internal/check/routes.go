@@ -28,9 +28,9 @@ func checkRoutes(cfg *config.Config, ch *relay.ChainConfig, diags *conf.Diagnost
 	}
 }
 
-// checkRelayRoutes finds routes for clients that may relay in chains whose
-// listeners permit none. Mail that an alias or account forwards also uses such
-// routes.
+// checkRelayRoutes finds routes for clients that may relay, in chains whose
+// listeners do not permit relaying. Mail forwarded by an alias or account also
+// uses such routes.
 func checkRelayRoutes(cfg *config.Config, ch *relay.ChainConfig, known *Addresses, diags *conf.Diagnostics) {
 	if slices.ContainsFunc(cfg.MailListeners(), func(l config.MailListener) bool { return l.Chain == ch.Name && l.Relays() }) {
 		return
@@ -53,8 +53,8 @@ func covers(a, b *relay.RouteConfig) bool {
 		coversAll(a.Client, b.Client, func(x, y netip.Prefix) bool { return x.Bits() <= y.Bits() && x.Contains(y.Addr()) })
 }
 
-// coversAll reports whether each condition in b is covered by one in a. An
-// empty list matches everything.
+// coversAll reports whether each condition in b is covered by a condition in a.
+// An empty list matches everything.
 func coversAll[T any](a, b []T, covers func(T, T) bool) bool {
 	if len(a) == 0 {
 		return true

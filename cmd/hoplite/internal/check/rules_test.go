@@ -107,13 +107,13 @@ func TestCollide(t *testing.T) {
 	}
 }
 
-// Each address form is refused or local if the routes name their domains, and
-// is reported if a route matches every domain.
+// Each address form is refused or delivered locally if the routes name their
+// domains, and is reported if a route matches every domain.
 func TestRelayForms(t *testing.T) {
 	for _, c := range []struct {
 		arg     string
 		narrow  bool // relayed although the route names a domain
-		anybody bool // relayed by a route to everywhere
+		anybody bool // relayed by a route that matches every domain
 	}{
 		{"<user@victim.invalid>", false, true},
 		{"<user%victim.invalid@example.org>", false, false}, // source-routed
@@ -141,8 +141,8 @@ func TestRelayForms(t *testing.T) {
 	}
 }
 
-// A listener that requires a login, or that only local programs reach, is not
-// tested.
+// Listeners that require a login, or that only local programs can reach, are
+// not tested.
 func TestOpenRelaySkips(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -7,8 +7,8 @@ import (
 	"hoplite/internal/conf"
 )
 
-// checkSenders finds replaced senders whose reports would have no recipient,
-// and fallbacks that would refuse signed mail.
+// checkSenders finds sender replacements that would leave delivery reports
+// without a recipient, and fallbacks that would refuse signed mail.
 func checkSenders(cfg *config.Config, diags *conf.Diagnostics) {
 	noPostmaster := func(at conf.Range) {
 		if cfg.Postmaster == "" {

@@ -52,7 +52,7 @@ func sockets(cfg *config.Config) []socket {
 }
 
 // collide reports whether two addresses cannot both be opened, because they are
-// equal or one of them is the wildcard address of the same port.
+// equal or one of them is the wildcard address with the same port.
 func collide(a, b conf.Listen) bool {
 	if a.Network != b.Network {
 		return false

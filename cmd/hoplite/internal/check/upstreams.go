@@ -10,8 +10,8 @@ import (
 	"hoplite/relay/forward"
 )
 
-// checkUpstreams finds upstreams that lead back to this server, form a circle,
-// or are unused.
+// checkUpstreams finds upstreams that point back to this server, form a cycle
+// of fallbacks, or are unused.
 func checkUpstreams(cfg *config.Config, diags *conf.Diagnostics) {
 	used := map[string]bool{}
 	for _, ch := range cfg.Chain {
@@ -44,13 +44,14 @@ func checkUpstreams(cfg *config.Config, diags *conf.Diagnostics) {
 	}
 }
 
-// fallbackCircle returns the names of the upstreams in a circle from u back to
-// u, or nil. An upstream that is its own fallback is reported by checkNames.
+// fallbackCircle returns the names of the upstreams in a cycle of fallbacks
+// through u, or nil. An upstream that is its own fallback is reported by
+// checkNames.
 func fallbackCircle(cfg *config.Config, u *forward.Config) []string {
 	way := []string{u.Name}
 	for next := cfg.FindUpstream(u.Fallback); next != nil && next != u; next = cfg.FindUpstream(next.Fallback) {
 		if slices.Contains(way, next.Name) {
-			return nil // a circle that does not include u
+			return nil // a cycle that does not include u
 		}
 		if way = append(way, next.Name); next.Fallback == u.Name {
 			return append(way, u.Name)

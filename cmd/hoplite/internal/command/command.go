@@ -1,8 +1,8 @@
-// Package command is what all commands of the program share: exit codes, flags,
+// Package command contains the code that all commands share: exit codes, flags,
 // JSON output and help.
 //
-// Each package below it holds the commands on one subject. What they print and
-// change is theirs; the running program is in package server.
+// Each package below it holds the commands for one subject. The running program
+// is in package server.
 package command
 
 import (
@@ -27,8 +27,8 @@ const (
 	exitUsage    = 2 // wrong usage, or something could not be read
 )
 
-// Exit ends the program with an exit code, after its message, if any, has been
-// printed.
+// Exit is an error that ends the program with an exit code after printing a
+// message, if there is one.
 type Exit struct {
 	Code int
 	Err  error // nil prints nothing
@@ -45,10 +45,10 @@ func (e *Exit) Error() string {
 // Unwrap returns the cause.
 func (e *Exit) Unwrap() error { return e.Err }
 
-// Findings ends a command that has printed findings.
+// Findings is returned by a command that has printed findings.
 var Findings error = &Exit{Code: exitFindings}
 
-// Refused ends a command that did not do what was requested.
+// Refused returns the error for a command that did not do what was requested.
 func Refused(err error) error { return &Exit{exitFindings, err} }
 
 // printError prints an error. On a terminal, a single line is broken into several.
@@ -60,7 +60,8 @@ func printError(w io.Writer, text string) {
 	fmt.Fprintln(w, text)
 }
 
-// permissionHint returns as whom to run the command, or "".
+// permissionHint returns a hint about the user that should run the command, or
+// "".
 func permissionHint(err error) string {
 	denied := (*fs.PathError)(nil)
 	if !errors.As(err, &denied) || !errors.Is(err, fs.ErrPermission) || os.Geteuid() == 0 {
@@ -73,8 +74,8 @@ func permissionHint(err error) string {
 	return fmt.Sprintf("; run this as root, or as its owner: runuser -u %s -- hoplite ...", name)
 }
 
-// Run executes a command line and returns its exit code. An error without a code
-// of its own means that the usage was wrong, or that something could not be read.
+// Run executes a command line and returns its exit code. An error without an
+// exit code means that the usage was wrong or that something could not be read.
 func Run(ctx context.Context, cmd *cobra.Command) int {
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {

@@ -17,11 +17,11 @@ import (
 const (
 	exitDone    = "exit 0"
 	exitNotDone = "exit 1"
-	isGroup     = "group" // it has sub-commands and does nothing itself
+	isGroup     = "group" // the command only has sub-commands
 )
 
-// Exits documents in a command's help what the exit codes 0 and 1 mean; a command
-// without findings or refusals has no 1.
+// Exits documents the exit codes 0 and 1 in a command's help. A command without
+// findings or refusals does not use 1.
 func Exits(cmd *cobra.Command, done, notDone string) {
 	annotate(cmd, exitDone, done)
 	annotate(cmd, exitNotDone, notDone)
@@ -34,16 +34,16 @@ func annotate(cmd *cobra.Command, key, value string) {
 	cmd.Annotations[key] = value
 }
 
-// SetUp makes the tree of commands print help that fits a terminal of 80 columns,
-// and its usage after a mistake in the arguments. It is called once, when the
-// tree is complete.
+// SetUp makes all commands print help that fits an 80-column terminal, and
+// print their usage after an invalid argument. It is called once, when the
+// command tree is complete.
 func SetUp(root *cobra.Command) {
 	root.SetUsageFunc(func(cmd *cobra.Command) error { writeUsage(cmd.OutOrStdout(), cmd); return nil })
 	checkArguments(root)
 }
 
-// checkArguments makes a command with the wrong number of arguments print its
-// usage, and one with an unknown sub-command suggest the one that was meant.
+// checkArguments makes a command print its usage if it has the wrong number of
+// arguments, and suggest a similar name if the sub-command is unknown.
 func checkArguments(cmd *cobra.Command) {
 	check := cmd.Args
 	switch {
@@ -67,7 +67,8 @@ func checkArguments(cmd *cobra.Command) {
 	}
 }
 
-// shortForms maps names of sub-commands in other programs to ours.
+// shortForms maps sub-command names used by other programs to the names in this
+// one.
 var shortForms = map[string]string{"rm": "remove", "del": "delete", "ls": "list"}
 
 // knownSubcommand refuses the arguments of a command that has only sub-commands.
@@ -142,7 +143,7 @@ func writeFlags(w io.Writer, heading string, flags *pflag.FlagSet) {
 	writeRows(w, rows)
 }
 
-// flagRow returns how a flag is written, and its text with the default.
+// flagRow returns a flag's syntax and its description, including the default.
 func flagRow(f *pflag.Flag) [2]string {
 	name := "      --" + f.Name
 	if f.Shorthand != "" {
@@ -163,7 +164,7 @@ func flagRow(f *pflag.Flag) [2]string {
 	return [2]string{name, text}
 }
 
-// writeRows prints two columns; the text of the second is wrapped.
+// writeRows prints two columns; the second one is wrapped.
 func writeRows(w io.Writer, rows [][2]string) {
 	width := 0
 	for _, r := range rows {

@@ -9,11 +9,11 @@ import (
 )
 
 // JSON is the flag --json. A command that prints a list prints one array, or
-// with --json=lines one object a line; other commands print one object, then on
-// a single line.
+// one object per line with --json=lines. Other commands print one object, which
+// is on a single line with --json=lines.
 type JSON struct{ form string }
 
-// jsonType is the flag's type; help shows it in its own way.
+// jsonType is the type of the flag, which the help formats specially.
 const jsonType = "json"
 
 // JSONFlag adds --json to flags.
@@ -27,7 +27,7 @@ func JSONFlag(flags *pflag.FlagSet) *JSON {
 // On reports whether the flag is set.
 func (j *JSON) On() bool { return j.form != "" }
 
-// Lines reports whether one object a line is wanted.
+// Lines reports whether one object per line is wanted.
 func (j *JSON) Lines() bool { return j.form == "lines" }
 
 // String implements pflag.Value.
@@ -61,7 +61,8 @@ func (j *JSON) One(w io.Writer, v any) error {
 	return out.Encode(v)
 }
 
-// List prints a list: an array, which may be empty, or its elements on lines.
+// List prints a list as an array, which may be empty, or as one element per
+// line.
 func List[T any](w io.Writer, j *JSON, list []T) error {
 	if !j.Lines() {
 		if list == nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// --json prints one array, --json=lines one object a line, also for an empty list.
+// --json prints one array and --json=lines prints one object per line, even if
+// the list is empty.
 func TestJSON(t *testing.T) {
 	type item struct {
 		Name string `json:"name"`

@@ -11,13 +11,13 @@ import (
 	"hoplite/internal/conf"
 )
 
-// ConfigReader reads the configuration that a command line names.
+// ConfigReader reads the configuration named on the command line.
 type ConfigReader func() (*config.Config, *conf.File, error)
 
 const configHelp = "configuration file (default $HOPLITE_CONFIG, /etc/hoplite/relay.hcl, or ./relay.hcl)"
 
 // ConfigFlag adds -c to a command and returns a function that reads the
-// configuration, by default the built-in one. Its mistakes are in the file's
+// configuration, by default the built-in one. Mistakes are added to the file's
 // diagnostics.
 func ConfigFlag(cmd *cobra.Command) ConfigReader {
 	path := cmd.Flags().StringP("config", "c", "", configHelp)
@@ -25,18 +25,18 @@ func ConfigFlag(cmd *cobra.Command) ConfigReader {
 }
 
 // Site is the configuration and the data folder that a command works on. Until
-// Close, a process of root works as the folder's owner.
+// Close, a process started by root runs as the folder's owner.
 type Site struct {
 	*config.Config
 	Close func()
 }
 
-// SiteOpener opens the site of a command. It names the configuration on stderr
-// for a command that changes something.
+// SiteOpener opens the site of a command. If the command changes something, it
+// prints the name of the configuration to stderr.
 type SiteOpener func(cmd *cobra.Command, changes bool) (*Site, error)
 
-// SiteFlag is ConfigFlag for commands that work on the data folder: mistakes in
-// the file are errors.
+// SiteFlag is like ConfigFlag, but for commands that work on the data folder.
+// Mistakes in the file are errors.
 func SiteFlag(flags *pflag.FlagSet) SiteOpener {
 	path := flags.StringP("config", "c", "", configHelp)
 	return func(cmd *cobra.Command, changes bool) (*Site, error) {

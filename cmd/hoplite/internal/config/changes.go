@@ -9,10 +9,10 @@ import (
 	"hoplite/internal/conf"
 )
 
-// Changes returns how a configuration differs from an older one, a line for each
-// block or attribute, and which of the changes need a restart of the server.
+// Changes returns the differences between two configurations, one line per
+// block or attribute, and the changes that take effect only after a restart.
 func Changes(old, now *Config) (changed, restart []string) {
-	changed = []string{} // in JSON an empty list
+	changed = []string{} // an empty list in JSON
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
 	for f := range attributes(a.Type()) {
 		changed = append(changed, compare(f, a.FieldByIndex(f.index), b.FieldByIndex(f.index))...)
@@ -42,8 +42,8 @@ type attribute struct {
 	index []int
 }
 
-// attributes returns the attributes and blocks of a struct, those of embedded
-// structs among them.
+// attributes returns the attributes and blocks of a struct, including those of
+// embedded structs.
 func attributes(t reflect.Type) func(func(attribute) bool) {
 	return func(yield func(attribute) bool) {
 		for _, f := range reflect.VisibleFields(t) {
@@ -62,7 +62,7 @@ func attributes(t reflect.Type) func(func(attribute) bool) {
 	}
 }
 
-// compare returns how one attribute or kind of block of the file differs.
+// compare returns the differences in one attribute or kind of block.
 func compare(f attribute, a, b reflect.Value) (lines []string) {
 	switch {
 	case a.Kind() == reflect.Slice && isBlock(a.Type().Elem()):
@@ -108,7 +108,7 @@ func compareBlocks(kind string, a, b reflect.Value) (lines []string) {
 	return lines
 }
 
-// named are blocks by name, in the order of the file.
+// named holds blocks by name, in file order.
 type named struct {
 	names  []string
 	blocks map[string]reflect.Value
@@ -132,8 +132,8 @@ func title(kind, name string) string {
 	return fmt.Sprintf("%s %q", kind, name)
 }
 
-// compareBlock returns a line about one block, or "" if nothing has changed.
-// Blocks that do not exist are nil or invalid.
+// compareBlock returns a line describing the change to one block, or "" if
+// nothing has changed. A missing block is nil or invalid.
 func compareBlock(title string, a, b reflect.Value) string {
 	a, b = block(a), block(b)
 	switch {
@@ -165,7 +165,8 @@ func block(v reflect.Value) reflect.Value {
 
 func differs(a, b any) bool { return text(reflect.ValueOf(a)) != text(reflect.ValueOf(b)) }
 
-// text returns everything that the file says in a value, without places.
+// text returns everything that the file specifies in a value, without
+// positions.
 func text(v reflect.Value) string {
 	var b strings.Builder
 	writeText(&b, v)
@@ -207,7 +208,7 @@ func writeText(b *strings.Builder, v reflect.Value) {
 			writeText(b, v.FieldByIndex(f.index))
 			b.WriteByte('}')
 		}
-	case v.Kind() == reflect.String: // a Secret hides itself from fmt
+	case v.Kind() == reflect.String: // fmt does not print a Secret
 		fmt.Fprintf(b, "%q", v.String())
 	default:
 		fmt.Fprintf(b, "%v", v.Interface())

@@ -1,5 +1,5 @@
-// Package config reads relay.hcl into Go values. It lists the blocks, finds the
-// file, and provides views of the configuration that several parts of the
+// Package config reads relay.hcl into Go values. It defines the blocks, finds
+// the file, and provides views of the configuration that several parts of the
 // program need.
 //
 // Each package defines and checks its own block. Rules that involve several
@@ -40,8 +40,8 @@ type Config struct {
 	// servers and those of a provider in front of them. It does not permit
 	// relaying.
 	Trusted []netip.Prefix `hcl:"trusted,optional"`
-	// Postmaster receives mail for postmaster at every local domain, and reports
-	// that cannot be returned to a sender.
+	// Postmaster receives mail for postmaster at every local domain, and
+	// delivery reports that cannot be returned to a sender.
 	Postmaster string `hcl:"postmaster,optional" example:"ann@example.org"`
 	// Aliases is a file in the syntax of Postfix's virtual(5), under data.
 	Aliases string `hcl:"aliases,optional" default:"aliases"`
@@ -79,18 +79,18 @@ type DNSConfig struct {
 
 // CertificateConfig is the certificate "NAME" { ... } block: a certificate for
 // TLS. Clients that send a server name (SNI) get the matching one. If there is
-// no such block, a self-signed certificate is made at the first start.
+// no such block, a self-signed certificate is created at the first start.
 type CertificateConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label,optional"`
 	listen.CertConfig
 }
 
-// LogConfig is the log { ... } block. Lines are written to stderr within 10 ms,
-// warnings and errors immediately.
+// LogConfig is the log { ... } block. Lines are written to stderr within 10 ms;
+// warnings and errors are written immediately.
 type LogConfig struct {
-	// Level is the lowest level that is written; each transaction is one line
-	// at info.
+	// Level is the lowest level that is written; each transaction is logged as
+	// one line at level info.
 	Level string `hcl:"level,optional" enum:"debug|info|warn|error" default:"info"`
 	// Format is "json", "text" for people, or "auto": text on a terminal.
 	Format string `hcl:"format,optional" enum:"auto|json|text" default:"auto"`
@@ -99,8 +99,7 @@ type LogConfig struct {
 // HistoryConfig is the history { ... } block: records of the processing of each
 // message.
 type HistoryConfig struct {
-	// Keep is the time for which finished transactions and refusals can be
-	// looked up.
+	// Keep is how long finished transactions and refusals can be looked up.
 	Keep time.Duration `hcl:"keep,optional" default:"30d"`
 	// Max is the maximum disk space for history; the oldest days are removed
 	// first.

@@ -10,8 +10,8 @@ import (
 	"hoplite/relay"
 )
 
-// BuildFilters makes the filters of a chain or a route, which read their keys
-// and lists. Mistakes are added to the file's diagnostics.
+// BuildFilters creates the filters of a chain or a route, which reads their
+// keys and lists. Mistakes are added to the file's diagnostics.
 func BuildFilters(chain string, list []filters.Config, env filters.Env, diags *conf.Diagnostics) []filters.Entry {
 	var known []string
 	for _, k := range all.Kinds {
@@ -25,7 +25,8 @@ func BuildFilters(chain string, list []filters.Config, env filters.Env, diags *c
 	return filters.Build(chain, list, all.Find, env)
 }
 
-// BuildFinishers makes the filters of a route's last stage, which sign or seal.
+// BuildFinishers creates the filters of a route's last stage, which sign or
+// seal.
 func BuildFinishers(r *relay.RouteConfig, env filters.Env, diags *conf.Diagnostics) []relay.Finisher {
 	var list []relay.Finisher
 	for _, e := range BuildFilters(r.Name, r.Filters, env, diags) {

@@ -42,7 +42,7 @@ func (c *Config) FindListener(name string) (MailListener, bool) {
 	return MailListener{}, false
 }
 
-// Title returns the header of the block: smtp "inbound".
+// Title returns the header of the block, for example smtp "inbound".
 func (l MailListener) Title() string { return fmt.Sprintf("%s %q", l.Protocol, l.Name) }
 
 // Local reports whether only programs on this machine can connect, because
@@ -63,7 +63,7 @@ type Listener struct {
 	*listen.Config
 	// Pos is the position of the block in the file.
 	Pos *conf.Pos
-	// Title is the header of the block: imap "imap".
+	// Title is the header of the block, for example imap "imap".
 	Title string
 }
 

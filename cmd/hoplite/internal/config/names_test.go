@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A name of this server is recognised in every spelling, and a listener without
-// a hostname does not make the empty name ours, since the null MX is "0 .".
+// Names of this server are recognised in every spelling. A listener without a
+// hostname does not make the empty name ours, because the null MX is "0 .".
 func TestNamesOfThisServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "relay.hcl")
 	if err := os.WriteFile(path, []byte(`

@@ -14,15 +14,15 @@ type QueueConfig struct {
 	// Reserve is the free disk space below which new mail is deferred with 452, so
 	// that queued mail can still be delivered.
 	Reserve conf.Bytes `hcl:"reserve,optional" default:"100MiB"`
-	// HoldTime is the time for which quarantined and held mail is kept for
-	// review; then it is deleted.
+	// HoldTime is how long quarantined and held mail is kept for review before
+	// it is deleted.
 	HoldTime time.Duration `hcl:"hold_time,optional" default:"30d"`
 	// Workers is the maximum number of concurrent deliveries over all
 	// destinations.
 	Workers int `hcl:"workers,optional" default:"200"`
-	// Inline is the size of the largest message that is stored inside the log;
-	// a larger one gets a file of its own. A change takes effect at the next
-	// start.
+	// Inline is the maximum size of a message that is stored inside the log; a
+	// larger one is stored in a separate file. A change takes effect at the
+	// next start.
 	Inline conf.Bytes `hcl:"inline,optional" default:"256KiB"`
 }
 

@@ -17,15 +17,16 @@ import (
 // BuiltIn is the file name of the built-in configuration.
 const BuiltIn = "built-in relay.hcl"
 
-// systemFile is where packages install the configuration, and systemData the
-// default data folder of files below systemFolder. Tests change them.
+// systemFile is the path at which packages install the configuration.
+// systemData is the default data folder for files below systemFolder. Tests
+// change them.
 var (
 	systemFile   = "/etc/hoplite/relay.hcl"
 	systemFolder = "/etc"
 	systemData   = "/var/lib/hoplite"
 )
 
-// localFile is the configuration in the current folder.
+// localFile is the configuration file in the current folder.
 const localFile = "relay.hcl"
 
 // ErrNotFound is returned by ReadOwn if there is no configuration file.
@@ -49,8 +50,8 @@ func Read(path string) (*Config, *conf.File, error) {
 
 // ReadOwn is like Read, but for commands that work on the data folder of a
 // server. A mistake in the file is an error, because its data folder might not
-// be the intended one, and the built-in file is read only if a server has run
-// with it in the current folder.
+// be the intended one. The built-in configuration is used only if a server has
+// run with it in the current folder.
 func ReadOwn(path string) (*Config, *conf.File, error) {
 	cfg, file, err := Read(path)
 	if err != nil {
@@ -67,8 +68,8 @@ func ReadOwn(path string) (*Config, *conf.File, error) {
 	return cfg, file, nil
 }
 
-// builtInMark returns the path of the file that marks a data folder made by a
-// server with the built-in configuration.
+// builtInMark returns the path of the file that marks a data folder created by
+// a server with the built-in configuration.
 func (c *Config) builtInMark() string { return c.Under("state/built-in") }
 
 // MarkBuiltIn records that a server with the built-in configuration uses the
@@ -99,8 +100,8 @@ func open(path string) (*conf.File, error) {
 }
 
 // ofAnother returns an error if the program runs as root and the file at path,
-// which was not named explicitly, belongs to another user, who could make root
-// use any folder.
+// which was not named explicitly, belongs to another user. That user could
+// otherwise make root use any folder.
 func ofAnother(path string) error {
 	st, err := os.Stat(path)
 	if err != nil || os.Geteuid() != 0 {
@@ -113,7 +114,7 @@ func ofAnother(path string) error {
 }
 
 // complete sets values that depend on the environment of the file called name:
-// the base of the data folder, the host name, and the blocks that always exist.
+// the base of the data folder, the host name, and blocks that always exist.
 func (c *Config) complete(name string) {
 	base := "."
 	if name != BuiltIn {

@@ -16,7 +16,7 @@ import (
 	"hoplite/mail"
 )
 
-// client plays the part of the client and records the dialogue.
+// client acts as the SMTP or LMTP client and records the dialogue.
 type client struct {
 	conn net.Conn
 	in   *textproto.Reader
@@ -36,7 +36,7 @@ func (c *client) proxy(ip netip.Addr) {
 	}
 }
 
-// encrypt starts TLS. The certificate was made for this dialogue.
+// encrypt starts TLS. The certificate was created for this dialogue.
 func (c *client) encrypt() {
 	c.conn = tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true})
 	c.in = textproto.NewReader(bufio.NewReader(c.conn))
@@ -68,8 +68,8 @@ func (c *client) say(text string) (ok bool, err error) {
 	return c.x.code < 400, nil
 }
 
-// run conducts the whole dialogue, which ends early if a command is refused.
-// mode is the listener's kind of TLS.
+// run runs the whole dialogue, which ends early if a command is refused. mode
+// is the listener's TLS mode.
 func (c *client) run(protocol, mode string, q Question) error {
 	if mode == "implicit" {
 		c.encrypt()
@@ -103,8 +103,8 @@ func (c *client) run(protocol, mode string, q Question) error {
 	return err
 }
 
-// opening returns the lines up to MAIL; the first, empty one waits for the
-// greeting. A client that logs in encrypts the connection first, if it can.
+// opening returns the lines up to MAIL. The first one is empty and waits for
+// the greeting. A client that logs in starts TLS first, if possible.
 func opening(protocol, mode string, q Question) []string {
 	hello := "EHLO "
 	if protocol == "lmtp" {

@@ -1,7 +1,7 @@
 // Package dryrun determines what would happen to a message, without sending it.
 //
-// Run starts the real SMTP or LMTP server on a socket of its own, with the
-// chains, accounts and addresses of a configuration, and speaks to it as the
+// Run starts the real SMTP or LMTP server on a separate socket, with the
+// chains, accounts and addresses of a configuration, and connects to it as the
 // given client (client.go). Hops check recipients as the real ones do but store
 // nothing (hops.go). The state of a running server is not touched; files are
 // written to a temporary folder. Explanation.Print prints the result.
@@ -37,27 +37,30 @@ import (
 
 // Question describes the client and message to try.
 type Question struct {
-	// Listener is the name of the smtp or lmtp block; empty for the first.
+	// Listener is the name of the smtp or lmtp block. If it is empty, the first
+	// one is used.
 	Listener string
 	// IP is the client's address.
 	IP netip.Addr
 	// Helo is the name in the client's EHLO.
 	Helo string
-	// User is the account the client is logged in to; empty for none.
+	// User is the account that the client is logged in to, or "" if it is not
+	// logged in.
 	User string
 	// From is the reverse path.
 	From string
 	// To lists the recipients.
 	To []string
-	// Message is the message, with CRLF or LF; nil stops before DATA.
+	// Message is the message, with CRLF or LF line endings. If it is nil, the
+	// dialogue ends before DATA.
 	Message []byte
-	// Ask allows upstreams to be asked about the recipients.
+	// Ask permits asking upstreams about the recipients.
 	Ask bool
-	// Offers are what a running server knows about its upstreams' extensions; they
-	// decide what the listener offers. It may be nil.
+	// Offers holds the upstreams' extensions as known to a running server; they
+	// determine the extensions that the listener offers. It may be nil.
 	Offers map[string]forward.Offer
-	// Temp is the folder for temporary files; empty means the system's folder,
-	// to which a sandboxed server has no access.
+	// Temp is the folder for temporary files. If it is empty, the system's
+	// folder is used, to which a sandboxed server has no access.
 	Temp string
 }
 
@@ -67,16 +70,16 @@ type Explanation struct {
 	Chain    string `json:"chain"`
 	Dialogue []line `json:"dialogue"`
 	Paths    []path `json:"paths,omitempty"` // how addresses resolve
-	Ways     []way  `json:"ways,omitempty"`  // which hops take the mail
-	// Rules are those without a verdict; the verdicts are in Story.
+	Ways     []way  `json:"ways,omitempty"`  // hops that accept the mail
+	// Rules lists the rules without a verdict; the verdicts are in Story.
 	Rules []Rule `json:"rules"`
 	// Result is the overall verdict; see Verdict.
 	Result string `json:"verdict"`
-	// Story is the transaction as it would be recorded in history.
+	// Story is the transaction's record as it would appear in history.
 	Story json.RawMessage `json:"story,omitempty"`
 
 	trail    mail.Trail
-	code     int // of the last reply
+	code     int // code of the last reply
 	accepted int // recipients
 }
 
@@ -99,7 +102,7 @@ type way struct {
 	rcpt mail.Rcpt
 }
 
-// Run answers a question for a configuration.
+// Run determines the answer to a question for a configuration.
 func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, q Question) (*Explanation, error) {
 	l, ok := cfg.FindListener(q.Listener)
 	if !ok {
@@ -138,7 +141,7 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, q Que
 		return nil, err
 	}
 	if x.reached("MAIL ") {
-		select { // the session may end a moment after its connection
+		select { // the session may end slightly later than the connection
 		case rec := <-done:
 			r.read(x, rec.Data)
 		case <-time.After(5 * time.Second):
@@ -152,7 +155,7 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, q Que
 	return x, nil
 }
 
-// reached reports whether the client sent a line that begins so.
+// reached reports whether the client sent a line that begins with prefix.
 func (x *Explanation) reached(prefix string) bool {
 	return slices.ContainsFunc(x.Dialogue, func(l line) bool { return strings.HasPrefix(l.Client, prefix) })
 }
@@ -271,8 +274,9 @@ func (r *run) resolve(to string) path {
 	return p
 }
 
-// converse serves one connection of the client. A PROXY header names its address,
-// except for a program on this machine, which connects from there.
+// converse serves one connection from the client. The client's address is
+// passed in a PROXY header, unless the client is a program on this machine;
+// then the connection itself comes from that address.
 func (r *run) converse(ctx context.Context, x *Explanation, l config.MailListener, env relay.Env) error {
 	block := *l.Config
 	block.MinRate = 0
@@ -320,7 +324,7 @@ func (r *run) converse(ctx context.Context, x *Explanation, l config.MailListene
 	return err
 }
 
-// addTLS gives the listener a certificate of its own, so that it offers STARTTLS
+// addTLS creates a certificate for the listener, so that it offers STARTTLS
 // like the real one.
 func (r *run) addTLS(opts *listen.Options) error {
 	pair, err := listen.SelfSigned(filepath.Join(r.tmp, "tls"), r.g.Log, r.g.Config.Hostname)

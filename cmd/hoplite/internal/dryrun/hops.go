@@ -81,14 +81,14 @@ func (h *dryHandoff) Close() error {
 	return nil
 }
 
-// openHops adds a dry hop for each maildrop and upstream. Accounts and
-// mailboxes are read in place.
+// openHops adds a dry hop for each maildrop and upstream. It uses the real
+// accounts and mailboxes, but only reads them.
 func (r *run) openHops() error {
 	cfg := r.g.Config
-	from, _ := mail.ParseAddress(r.q.From) // otherwise MAIL refuses it
+	from, _ := mail.ParseAddress(r.q.From) // an invalid address is refused at MAIL
 	for _, c := range cfg.Maildrop {
 		block := *c
-		if _, err := os.Stat(cfg.MailFolder(c)); err != nil { // before the server's first start, do not create it
+		if _, err := os.Stat(cfg.MailFolder(c)); err != nil { // not created yet: the server has never been started
 			block.Path = filepath.Join(r.tmp, "mail", "{domain}", "{user}")
 		}
 		store, err := maildrop.Open(block, maildrop.Env{Data: cfg.Data, Log: r.g.Log, Account: r.g.MailboxOf, NoIndex: true})

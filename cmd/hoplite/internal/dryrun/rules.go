@@ -11,16 +11,17 @@ import (
 	"hoplite/relay"
 )
 
-// Rule is a rule that applies to the message without having left a verdict: a
-// filter that was not reached, a limit of the server, or what the route does to
-// the message on its way out.
+// Rule is a rule that applies to the message but has produced no verdict: a
+// filter that was not reached, a limit of the server, or a change that the
+// route makes to the outgoing message.
 type Rule struct {
 	Stage mail.Stage `json:"stage"`
 	Name  string     `json:"name"`
 	Text  string     `json:"text"`
 }
 
-// rules returns the rules without a verdict, in the order of a message's life.
+// rules returns the rules without a verdict, in the order in which they apply
+// to a message.
 func (r *run) rules(chain *relay.Chain, client *mail.Client, trail *mail.Trail) []Rule {
 	list := clientRules(client)
 	for _, stage := range []mail.Stage{mail.StageConnect, mail.StageMail, mail.StageRcpt, mail.StageData} {
@@ -37,7 +38,7 @@ func (r *run) rules(chain *relay.Chain, client *mail.Client, trail *mail.Trail) 
 	return append(list, r.sendRules(chain, client)...)
 }
 
-// clientRules says what the client is exempt from.
+// clientRules describes the checks that the client is exempt from.
 func clientRules(c *mail.Client) (list []Rule) {
 	add := func(text string) { list = append(list, Rule{mail.StageConnect, "client", text}) }
 	switch {
@@ -57,7 +58,7 @@ func clientRules(c *mail.Client) (list []Rule) {
 	return list
 }
 
-// takesPart reports whether a filter has something to do at a stage.
+// takesPart reports whether a filter does anything at a stage.
 func takesPart(f filters.Filter, stage mail.Stage) (ok bool) {
 	switch stage {
 	case mail.StageConnect:
@@ -76,7 +77,7 @@ func judged(trail *mail.Trail, stage mail.Stage, name string) bool {
 	return slices.ContainsFunc(trail.Events, func(e mail.Event) bool { return e.Stage == stage && e.By == name })
 }
 
-// whyNot returns why a filter gave no verdict.
+// whyNot returns the reason why a filter returned no verdict.
 func (r *run) whyNot(e *filters.Entry, stage mail.Stage) string {
 	applies := e.Only.Empty() || slices.ContainsFunc(r.q.To, func(to string) bool {
 		a, err := mail.ParseAddress(to)
@@ -91,7 +92,7 @@ func (r *run) whyNot(e *filters.Entry, stage mail.Stage) string {
 	return "not reached"
 }
 
-// sendRules returns what happens to the message on its way to the accepted
+// sendRules describes the processing of the message on its way to the accepted
 // recipients.
 func (r *run) sendRules(chain *relay.Chain, client *mail.Client) (list []Rule) {
 	from, _ := mail.ParseAddress(r.q.From)
@@ -120,8 +121,8 @@ func (r *run) sendRules(chain *relay.Chain, client *mail.Client) (list []Rule) {
 	return list
 }
 
-// onLoopback returns an address of the listener on which a loopback client is a
-// program on this machine; ok is false if there is none.
+// onLoopback returns an address of the listener at which a loopback client is
+// considered a program on this machine; ok is false if there is none.
 func onLoopback(l *relay.Config, client netip.Addr) (address string, ok bool) {
 	if !client.IsLoopback() {
 		return "", false

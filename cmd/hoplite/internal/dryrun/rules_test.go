@@ -103,8 +103,8 @@ func explain(t *testing.T, path string, q Question) *Explanation {
 	return x
 }
 
-// Every rule is named, also those that need a message, run on the way out or
-// depend on who the client is.
+// Every rule is listed, including those that need a message, apply to outgoing
+// mail, or depend on the client.
 func TestRules(t *testing.T) {
 	path := site(t)
 	ip := netip.MustParseAddr
@@ -155,9 +155,9 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// The dialogue begins as with the running server: STARTTLS is offered, TLS is
-// there from the start on port 465, and what upstreams are known to support
-// decides about the extensions.
+// The dialogue begins as with the running server: STARTTLS is offered, TLS
+// starts immediately on port 465, and the known extensions of the upstreams
+// determine the ones offered.
 func TestOffersOfTheServer(t *testing.T) {
 	path := site(t)
 	to := []string{"bob@up.example"}

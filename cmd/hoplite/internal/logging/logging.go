@@ -1,4 +1,4 @@
-// Package logging makes the program's logger, which writes to stderr.
+// Package logging creates the program's logger, which writes to stderr.
 package logging
 
 import (
@@ -40,16 +40,16 @@ const (
 	linesRoom = 64 << 10
 )
 
-// lines buffers log lines. Warnings and errors are written immediately, with
-// every line before them.
+// lines buffers log lines. Warnings and errors are written immediately,
+// together with the lines buffered before them.
 type lines struct {
 	out io.Writer
 
 	mu      sync.Mutex
 	waiting []byte
-	armed   bool // a timer will flush
+	armed   bool // a timer is set to flush
 
-	writing sync.Mutex // keeps the writes in order; locked before mu
+	writing sync.Mutex // keeps the writes in order; acquired before mu
 	spare   []byte
 }
 
@@ -81,7 +81,7 @@ func (l *lines) flush() {
 	l.waiting, l.armed = l.spare[:0], false
 	l.mu.Unlock()
 	if len(batch) > 0 {
-		l.out.Write(batch) // there is nowhere to report an error
+		l.out.Write(batch) // an error cannot be reported anywhere
 	}
 	if l.spare = batch; cap(batch) > 4*linesRoom {
 		l.spare = nil

@@ -1,6 +1,6 @@
 // Package owner lets a command started by root work on a data folder as the
-// folder's owner, so that new files belong to the server's user, and links made
-// by that user cannot redirect root.
+// folder's owner, so that new files belong to the server's user, and links
+// created by that user cannot redirect root.
 package owner
 
 import (
@@ -43,8 +43,9 @@ func Become(data string) (restore func(), err error) {
 	return restore, nil
 }
 
-// Name returns the name of the user that a path belongs to, or its number. A path
-// that cannot be examined belongs to the owner of its nearest parent that can.
+// Name returns the name, or else the id, of the user that owns a path. If the
+// path cannot be examined, the owner of its nearest parent that can be examined
+// is used.
 func Name(path string) string {
 	uid, _, err := of(path)
 	if err != nil {

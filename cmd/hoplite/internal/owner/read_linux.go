@@ -8,7 +8,7 @@ import (
 )
 
 // ReadAll lets a process started by root read every file while it works as
-// another user. If that is impossible, that user's file permissions apply.
+// another user. If this fails, that user's file permissions apply.
 func ReadAll() {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -14,7 +14,7 @@ import (
 	"hoplite/relay/queue"
 )
 
-// Admin is the queue as used by commands: that of a running server, or the
+// Admin is the queue as commands use it, either in a running server or in the
 // files of a stopped one.
 type Admin interface {
 	List(ctx context.Context, f queue.Filter, limit int) ([]queue.Info, error)
@@ -100,7 +100,7 @@ func (s stopped) Execute(ctx context.Context, o queue.Order, say func(queue.Prog
 	return s.q.Execute(ctx, o, say)
 }
 
-// empty is the queue of a data folder without one.
+// empty stands for the queue of a data folder that has none.
 type empty struct{}
 
 func (empty) List(context.Context, queue.Filter, int) ([]queue.Info, error) { return nil, nil }

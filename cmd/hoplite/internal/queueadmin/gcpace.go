@@ -7,13 +7,13 @@ import (
 )
 
 // The garbage collector runs less often while the queue holds at least this
-// many messages, until it has shrunk to half of that. Scanning their memory,
-// which is large and hardly changes, at the usual pace would take a tenth of
+// many messages, until it has shrunk to half of that. Scanning their memory at
+// the usual pace, although it is large and hardly changes, would use a tenth of
 // the CPU time.
 const (
 	backlog        = 20_000
-	backlogPercent = 200 // of GOGC: the heap may grow to three times the live memory
-	loadPercent    = 400 // while the queue is being loaded and the heap only grows
+	backlogPercent = 200 // GOGC value; the heap may grow to three times the live memory
+	loadPercent    = 400 // GOGC value while the queue is being loaded and the heap only grows
 )
 
 // gcPace adapts the garbage collector to the number of queued messages, unless
@@ -24,7 +24,7 @@ type gcPace struct {
 	loading bool
 }
 
-// load slows the collector down until done is called once the queue has been
+// load slows down the collector until done is called, when the queue has been
 // loaded.
 func (p *gcPace) load() (done func()) {
 	set := func(loading bool) {

@@ -58,7 +58,7 @@ type step struct {
 	End   bool   `json:"end,omitempty"`
 }
 
-// execute carries out an order, and sends its progress as lines of JSON.
+// execute carries out an order and reports its progress as lines of JSON.
 func execute(w http.ResponseWriter, r *http.Request, q *queue.Queue, o queue.Order) {
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)

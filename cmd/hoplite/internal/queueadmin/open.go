@@ -58,9 +58,9 @@ func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue
 	return q, nil
 }
 
-// Connect returns the queue of a data folder: the running server's, or else
-// that of the files, which the closer closes. A data folder without a queue has
-// an empty one. For a command that changes nothing, nothing is created.
+// Connect returns the queue of a data folder: that of the running server, or
+// else the one in the files, which the closer closes. If the data folder has no
+// queue, an empty one is returned. Nothing is created unless changes is set.
 func Connect(ctx context.Context, cfg *config.Config, changes bool, log zerolog.Logger) (Admin, io.Closer, error) {
 	client := running{control.NewClient(cfg.Data)}
 	_, err := client.List(ctx, queue.Filter{IDs: []string{"-"}}, 1)

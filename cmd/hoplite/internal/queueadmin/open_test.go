@@ -19,7 +19,7 @@ import (
 	"hoplite/relay/queue"
 )
 
-// fill makes a queue with one message and returns its configuration and id.
+// fill creates a queue with one message and returns its configuration and id.
 func fill(t *testing.T) (cfg *config.Config, id string) {
 	t.Helper()
 	cfg, _, err := config.Read(sitetest.Write(t, "hostname = \"mail.example.org\"\n", nil))
@@ -80,8 +80,8 @@ func serve(t *testing.T, cfg *config.Config) {
 	}
 }
 
-// Every request has the same result at a running server, on the files of a
-// stopped one, and, as far as there is nothing, without a queue.
+// Every request has the same result with a running server and with the files of
+// a stopped one. Without a queue, it has the result of an empty one.
 func TestAdmin(t *testing.T) {
 	for _, mode := range []string{"running", "stopped", "no queue"} {
 		t.Run(mode, func(t *testing.T) {
@@ -143,7 +143,8 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// Two processes never have one queue; a reader waits for no lock and makes none.
+// Two processes never open the same queue. A reader does not wait for the lock
+// or create it.
 func TestConnectLocks(t *testing.T) {
 	cfg, _ := fill(t)
 	lock := filepath.Join(cfg.Data, "lock")

@@ -31,12 +31,13 @@ import (
 // not change the block.
 type issuance struct {
 	manager *acme.Manager
-	key     string // identifies block and names
+	key     string // identifies the block and the names
 	stop    context.CancelFunc
 }
 
-// openIssuer returns the manager of the acme block: the running one if nothing
-// changed, otherwise one that start begins to use. Without a block it is nil.
+// openIssuer returns the manager for the acme block: the running one if nothing
+// has changed, otherwise a new one that is not in use yet. It returns nil if
+// there is no block.
 func (r *runtime) openIssuer(cfg *config.Config) (*issuance, error) {
 	if cfg.ACME == nil {
 		return nil, nil
@@ -53,20 +54,20 @@ func (r *runtime) openIssuer(cfg *config.Config) (*issuance, error) {
 	return &issuance{manager: m, key: key}, nil
 }
 
-// issuanceKey identifies what a manager does: two blocks with the same key need
-// one manager.
+// issuanceKey identifies a manager's task: blocks with the same key can share a
+// manager.
 func issuanceKey(block acme.Config, names []string) string {
 	d := acme.DNSConfig{}
 	if block.DNS != nil {
 		d = *block.DNS
 	}
 	block.Pos, block.DNS, d.Pos = conf.Pos{}, nil, conf.Pos{}
-	secret := sha256.Sum256([]byte(d.Secret)) // which does not print
+	secret := sha256.Sum256([]byte(d.Secret)) // hashed, because a Secret is not printed
 	return fmt.Sprint(block, names, d, secret)
 }
 
-// useIssuer makes i the running manager, once the listeners that answer
-// challenges are open.
+// useIssuer makes i the running manager. It is called when the listeners that
+// answer challenges are open.
 func (r *runtime) useIssuer(i *issuance) {
 	old := r.issuer
 	if r.issuer = i; old == i {
@@ -83,8 +84,8 @@ func (r *runtime) useIssuer(i *issuance) {
 	}
 }
 
-// close ends the renewals. Handshakes of an earlier generation may still use the
-// certificates.
+// close stops the renewals. Handshakes in an earlier generation may still use
+// the certificates.
 func (i *issuance) close() {
 	if i == nil {
 		return
@@ -95,8 +96,8 @@ func (i *issuance) close() {
 	i.manager.Close()
 }
 
-// openCerts loads the certificates of the files, or a self-signed one, and adds
-// those of the acme block.
+// openCerts loads the certificates from their files, or else a self-signed one,
+// and adds those of the acme block.
 func (s *serving) openCerts() (err error) {
 	cfg := s.Config
 	var pairs []listen.Pair
@@ -123,7 +124,7 @@ func (s *serving) openCerts() (err error) {
 	return nil
 }
 
-// renewCertificate answers the request to renew the certificates of a name.
+// renewCertificate handles the request to renew the certificates for a name.
 func (s *Server) renewCertificate(w http.ResponseWriter, r *http.Request) {
 	current := s.runtime.certificates.Load()
 	if current == nil || current.issuer == nil {
@@ -133,7 +134,7 @@ func (s *Server) renewCertificate(w http.ResponseWriter, r *http.Request) {
 	control.Answer(w, true, current.issuer.manager.Renew(r.Context(), r.PathValue("name")))
 }
 
-// certificateMetrics are the metrics of a generation's certificates.
+// certificateMetrics exports the metrics of a generation's certificates.
 type certificateMetrics struct{ certs *listen.Certs }
 
 var certificateLeft = prometheus.NewDesc("hoplite_certificate_seconds", "Time until a certificate expires.", []string{"name", "key"}, nil)
@@ -141,8 +142,8 @@ var certificateLeft = prometheus.NewDesc("hoplite_certificate_seconds", "Time un
 // Describe implements prometheus.Collector.
 func (m certificateMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- certificateLeft }
 
-// Collect implements prometheus.Collector. Of two certificates with one name and
-// kind of key, the one that is used longer counts.
+// Collect implements prometheus.Collector. If two certificates have the same
+// name and kind of key, only the one that expires later is reported.
 func (m certificateMetrics) Collect(ch chan<- prometheus.Metric) {
 	left := map[[2]string]float64{}
 	for _, leaf := range m.certs.Leaves() {
@@ -161,16 +162,17 @@ func certificateName(leaf *x509.Certificate) string {
 	return leaf.Subject.CommonName
 }
 
-// expiryNotices remembers which notices about certificates were sent, over
-// restarts.
+// expiryNotices records the notices about expiring certificates that were sent.
+// It is kept across restarts.
 type expiryNotices struct {
 	path string
-	// Sent has, by fingerprint, the days of the last notice.
+	// Sent maps the fingerprint of a certificate to the number of days, from
+	// noticeDays, of its last notice.
 	Sent map[string]int `json:"sent"`
 }
 
-// noticeDays are how many days before its end the postmaster is told about a
-// certificate.
+// noticeDays lists the numbers of days before a certificate's expiry at which
+// the postmaster is notified.
 var noticeDays = []int{14, 3}
 
 func loadNotices(path string) *expiryNotices {
@@ -184,7 +186,7 @@ func loadNotices(path string) *expiryNotices {
 	return n
 }
 
-// due returns the certificates that a notice is due about, and forgets those
+// due returns the certificates for which a notice is due, and forgets those
 // that are no longer used.
 func (n *expiryNotices) due(leaves []*x509.Certificate, now time.Time) []*x509.Certificate {
 	var list []*x509.Certificate
@@ -221,8 +223,8 @@ func (n *expiryNotices) save() error {
 	return files.Write(n.path, append(b, '\n'), 0o640)
 }
 
-// watchCertificates tells the log and the postmaster about certificates that
-// expire soon, until ctx ends.
+// watchCertificates logs certificates that expire soon and notifies the
+// postmaster, until ctx ends.
 func (s *Server) watchCertificates(ctx context.Context) {
 	notices := loadNotices(s.runtime.path("state/certificates.json"))
 	for {
@@ -256,7 +258,7 @@ func (s *Server) noticeCertificates(ctx context.Context, notices *expiryNotices)
 	}
 }
 
-// expiryText returns the subject and the text of a notice.
+// expiryText returns the subject and text of a notice.
 func expiryText(cfg *config.Config, leaf *x509.Certificate, now time.Time) (subject, text string) {
 	name := certificateName(leaf)
 	days := max(0, int(leaf.NotAfter.Sub(now).Hours()/24))
@@ -269,8 +271,8 @@ func expiryText(cfg *config.Config, leaf *x509.Certificate, now time.Time) (subj
 	return subject, text + "Replace its files: " + cfg.Hostname + " reads them again when they change.\r\n"
 }
 
-// mailPostmaster queues a message to the postmaster; without one it does
-// nothing.
+// mailPostmaster queues a message to the postmaster. It does nothing if there
+// is no postmaster.
 func (s *Server) mailPostmaster(ctx context.Context, cfg *config.Config, subject, text string) error {
 	to, err := mail.ParseAddress(cfg.Postmaster)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"hoplite/internal/acme"
 )
 
-// The postmaster is told 14 and 3 days before a certificate ends, once each,
-// over restarts.
+// The postmaster is notified 14 and 3 days before a certificate expires, once
+// each even after a restart.
 func TestExpiryNotices(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "certificates.json")
 	start := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
@@ -55,8 +55,8 @@ func TestExpiryText(t *testing.T) {
 	}
 }
 
-// A reload keeps the manager unless the block or the names change; a secret
-// counts, and the place of the block in the file does not.
+// A reload keeps the manager unless the block, including its secrets, or the
+// names change. The block's position in the file does not matter.
 func TestIssuanceKey(t *testing.T) {
 	base := func() acme.Config {
 		return acme.Config{Email: "a@example.org", DNS: &acme.DNSConfig{Server: "192.0.2.1:53", Secret: "one"}}

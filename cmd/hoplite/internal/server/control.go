@@ -26,11 +26,11 @@ func (s *Server) serveControl() (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// errStopping is the answer to a command while the server stops.
+// errStopping is the reply to commands while the server is stopping.
 var errStopping = errors.New("the server is stopping")
 
 // inLoop runs f in the loop that also handles signals, so that the current
-// generation does not change meanwhile.
+// generation does not change while f runs.
 func (s *Server) inLoop(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
@@ -85,8 +85,9 @@ func (s *Server) controlHandler() http.Handler {
 	return mux
 }
 
-// unblock forgets the failed logins that a request names. LoginName returns the
-// account that a name stands for.
+// unblock forgets the failed logins of the accounts, addresses and networks
+// named in a request. loginName returns the account that a login name refers
+// to.
 func unblock(t *users.Throttle, loginName func(string) string, in state.Unblock) (done state.Unblocked) {
 	if in.All {
 		done.Removed = t.UnblockAll()

@@ -12,8 +12,8 @@ import (
 	"hoplite/internal/users"
 )
 
-// Names of accounts, addresses and networks are unblocked; those that were not
-// blocked are named.
+// Accounts, addresses and networks are unblocked, and the response lists those
+// that were not blocked.
 func TestUnblock(t *testing.T) {
 	loginName := func(name string) string {
 		if !strings.Contains(name, "@") {

@@ -13,7 +13,7 @@ import (
 )
 
 // openMetrics opens the listener of the metrics block, if there is one, and
-// serves until ctx ends.
+// serves metrics until ctx ends.
 func (s *serving) openMetrics(ctx context.Context, out io.Writer) error {
 	if s.Config.Metrics == nil {
 		return nil
@@ -38,7 +38,7 @@ func (s *serving) openMetrics(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// upstreamMetrics are the metrics of the upstreams of a generation.
+// upstreamMetrics exports the metrics of a generation's upstreams.
 type upstreamMetrics struct{ hops *assembly.Hops }
 
 var (

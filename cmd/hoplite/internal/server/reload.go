@@ -10,7 +10,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// reload replaces the current generation with one made from the present
+// reload replaces the current generation with one created from the current
 // configuration file. If the file has mistakes, the current generation is kept.
 // Open sessions continue with the generation in which they began.
 func (s *Server) reload() state.Reload {
@@ -45,12 +45,12 @@ func (s *Server) reload() state.Reload {
 
 var errDataMoved = errors.New("data can't be changed while the server runs: restart it")
 
-// errNoListeners means that the file was emptied by mistake or is being
-// written.
+// errNoListeners means that the file was probably emptied by mistake or is
+// being written.
 var errNoListeners = errors.New("the configuration has no listeners; stop the server instead")
 
 // next reads the configuration and opens its listeners. It also returns the
-// warnings about it.
+// warnings about the configuration.
 func (s *Server) next() (next *serving, warnings []string, err error) {
 	cfg, file, err := s.Read()
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *Server) next() (next *serving, warnings []string, err error) {
 	s.current.SaveFilters()
 	next, err = newServing(s.runtime, cfg, file.Diags, s.Version)
 	if err != nil {
-		return nil, nil, err // with the warnings
+		return nil, nil, err // err includes the warnings
 	}
 	warnings = file.Diags.Warnings()
 	next.Inherit(s.current.Generation)

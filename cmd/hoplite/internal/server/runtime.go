@@ -32,32 +32,32 @@ import (
 type runtime struct {
 	data string
 	log  zerolog.Logger
-	lock io.Closer // of the data folder
+	lock io.Closer // lock of the data folder
 
 	sockets *listen.Sockets
 	gate    *listen.Gate
-	handles *handles.Pool // of the maildrops
+	handles *handles.Pool // open files of the maildrops
 	spool   *spool.Dir
 	history *history.Store
 	queue   *queue.Queue
 	stores  stores
 
-	throttle *users.Throttle // of clients that guess passwords
+	throttle *users.Throttle // slows down clients that guess passwords
 	srs      *srs.Rewriter
-	// directory is the current generation's, or nil until the first generation
-	// is complete.
+	// directory is the current generation's directory. It is nil until the
+	// first generation is complete.
 	directory atomic.Pointer[assembly.Directory]
 
-	issuer *issuance // of the acme block; nil without one
-	// certificates is the generation whose certificates are in use; nil before
-	// the first one.
+	issuer *issuance // manager of the acme block; nil if there is none
+	// certificates is the generation whose certificates are in use. It is nil
+	// before the first generation.
 	certificates atomic.Pointer[serving]
 
 	metrics      metrics
 	imapTally    listen.Tally
 	imapWorks    imap.Works
-	clocks       *trace.Clocks // of neighbouring servers
-	clocksSaved  chan struct{} // closed once they are saved for the last time
+	clocks       *trace.Clocks // clock errors of neighbouring servers
+	clocksSaved  chan struct{} // closed after they have been saved for the last time
 	forgetClocks context.CancelFunc
 }
 
@@ -142,7 +142,7 @@ func (r *runtime) close() {
 // path returns a path in the data folder.
 func (r *runtime) path(name string) string { return filepath.Join(r.data, name) }
 
-// runQueue delivers queued mail until stop is called, which waits for running
+// runQueue delivers queued mail until stop is called. stop waits for running
 // attempts.
 func (r *runtime) runQueue() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -9,8 +9,8 @@ import (
 	"hoplite/internal/sandbox"
 )
 
-// enterSandbox gives up the right to write outside the server's own folders. It
-// is called once everything is open.
+// enterSandbox drops the right to write outside the server's own folders. It is
+// called when everything is open.
 func enterSandbox(cfg *config.Config, log zerolog.Logger) error {
 	if !cfg.Sandbox {
 		return nil

@@ -1,11 +1,12 @@
-// Package server is the running program.
+// Package server implements the running program.
 //
-// A runtime (runtime.go) is what outlives a reload: the locked data folder,
-// sockets, queue, history. A serving (serving.go) is one generation of the
-// configuration with its listeners open; services.go and web.go make what
-// answers on them. Server starts both, reloads (reload.go), answers the control
-// socket (control.go, status.go), and stops from the top down. Package assembly makes the
-// parts that a configuration describes.
+// A runtime (runtime.go) holds everything that outlives a reload: the locked
+// data folder, sockets, queue, history. A serving (serving.go) is one
+// generation of the configuration with its listeners open; services.go and
+// web.go create the servers for the listeners. Server starts both, reloads
+// (reload.go), serves the control socket (control.go, status.go), and stops the
+// listeners before the stores they use. Package assembly creates the parts that
+// a configuration describes.
 package server
 
 import (
@@ -26,7 +27,7 @@ import (
 	"hoplite/internal/listen"
 )
 
-// grace is the time for which sessions may continue when the server stops.
+// grace is how long sessions may continue when the server stops.
 const grace = 25 * time.Second
 
 // Options holds a server's parameters from the command line.
@@ -39,7 +40,7 @@ type Options struct {
 	Read func() (*config.Config, *conf.File, error)
 	// Version is the program's version.
 	Version string
-	// File is the name of the configuration's file.
+	// File is the name of the configuration file.
 	File string
 }
 
@@ -49,11 +50,11 @@ type Server struct {
 	runtime *runtime
 	started time.Time
 
-	// The following belong to the loop of wait.
+	// The following fields are used only by the loop in wait.
 	current    *serving
 	lastReload *state.Reload
 
-	requests chan func()   // to run in the loop
+	requests chan func()   // functions to run in the loop
 	stopping chan struct{} // closed when the loop has ended
 
 	retired  sync.WaitGroup // earlier generations
@@ -109,7 +110,7 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Opt
 	return nil
 }
 
-// wait reloads on SIGHUP, handles the requests of commands, and returns when the
+// wait reloads on SIGHUP, handles requests from commands, and returns when the
 // server should stop.
 func (s *Server) wait(ctx context.Context, signals <-chan os.Signal) {
 	for {

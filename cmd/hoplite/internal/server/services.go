@@ -15,23 +15,23 @@ import (
 	"hoplite/relay"
 )
 
-// service is a block that listens, with its server.
+// service is a listener block and its server.
 type service struct {
 	name   string
 	title  string // smtp "inbound"
 	cfg    *listen.Config
 	http   bool
 	exempt []netip.Prefix // clients exempt from the limits per address
-	// readers is set for servers whose clients are mail readers.
+	// readers is set if the clients are mail readers.
 	readers bool
 	refuse  func(listen.Reason) string
 	handle  func(context.Context, *listen.Conn)
 	drain   func() // asks the sessions to end, as the protocol requires
-	close   func() // after the last connection
+	close   func() // called after the last connection has ended
 }
 
-// tls returns how connections to an address are protected: "starttls", "implicit"
-// or "off". HTTP has no STARTTLS.
+// tls returns the TLS mode of an address: "starttls", "implicit" or "off". HTTP
+// has no STARTTLS.
 func (s *service) tls(at conf.Listen) string {
 	mode := s.cfg.Mode(at)
 	if s.http && mode == "starttls" {
@@ -40,7 +40,7 @@ func (s *service) tls(at conf.Listen) string {
 	return mode
 }
 
-// addServices makes the servers of all listeners.
+// addServices creates the servers of all listeners.
 func (s *serving) addServices() error {
 	for _, l := range s.Config.MailListeners() {
 		s.addRelay(l)
@@ -74,8 +74,8 @@ func (s *serving) addServices() error {
 	return nil
 }
 
-// names returns the names of this server in the configuration and in its
-// certificates. A wildcard does not name a server.
+// names returns this server's names from the configuration and from its
+// certificates. Wildcards are omitted.
 func (s *serving) names() []string {
 	names := s.Config.Names()
 	if s.certs == nil {
@@ -95,7 +95,7 @@ func (s *serving) names() []string {
 func (s *serving) addRelay(l config.MailListener) {
 	chain, ok := s.Chains[l.Chain]
 	if !ok {
-		return // Examine has reported it
+		return // already reported by Examine
 	}
 	rt := s.runtime
 	r := relay.New(l.Config, l.Protocol, relay.Env{

@@ -28,12 +28,12 @@ type serving struct {
 	version string
 
 	certs    *listen.Certs
-	issuer   *issuance // of the acme block; nil without one
+	issuer   *issuance // manager of the acme block; nil if there is none
 	leased   []string  // locations of the stores
 	services []service
 
 	listeners     []openListener
-	metricsAt     net.Addr // nil without the metrics block
+	metricsAt     net.Addr // nil if there is no metrics block
 	stopAccepting context.CancelFunc
 	accepting     sync.WaitGroup
 }
@@ -45,7 +45,8 @@ type openListener struct {
 	tls   string // starttls, implicit or off
 }
 
-// newServing makes everything described by a configuration, without listening.
+// newServing creates everything described by a configuration, without
+// listening.
 func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, version string) (*serving, error) {
 	if check.Examine(cfg, diags); diags.Mistakes() > 0 {
 		return nil, diags.Err()
@@ -93,7 +94,7 @@ func (s *serving) configureStores() {
 	}
 }
 
-// releaseStores ends the leases, once no session uses the stores.
+// releaseStores ends the leases when no session uses the stores any more.
 func (s *serving) releaseStores() {
 	for _, path := range s.leased {
 		if err := s.runtime.stores.release(path); err != nil {
@@ -103,7 +104,7 @@ func (s *serving) releaseStores() {
 	s.leased = nil
 }
 
-// openUpstreams adds the upstreams, to which routes lead through the queue.
+// openUpstreams adds the upstreams, which routes reach through the queue.
 func (s *serving) openUpstreams() error {
 	for _, c := range s.Config.Upstream {
 		up, err := s.NewUpstream(c, filepath.Join(s.Config.Data, "state"), s.Log.With().Str("hop", c.Name).Logger())
@@ -120,8 +121,9 @@ func (s *serving) openUpstreams() error {
 	return nil
 }
 
-// attachQueue adds the upstreams of this generation, which becomes the current
-// one, to the queue, and removes those that only the previous generation had.
+// attachQueue is called when this generation becomes the current one. It adds
+// the generation's upstreams to the queue and removes those that only the
+// previous generation had.
 func (s *serving) attachQueue(previous *serving) {
 	q := s.runtime.queue
 	s.runtime.directory.Store(s.Directory)

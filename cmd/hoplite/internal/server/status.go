@@ -35,7 +35,7 @@ func (s *Server) status() state.Status {
 	return now
 }
 
-// openListeners returns the addresses that the generation listens on.
+// openListeners returns the addresses on which the generation is listening.
 func (s *serving) openListeners() []state.Listener {
 	list := []state.Listener{}
 	for _, l := range s.listeners {
@@ -47,7 +47,7 @@ func (s *serving) openListeners() []state.Listener {
 	return list
 }
 
-// offers returns what is known about the extensions of the upstreams.
+// offers returns the known extensions of the upstreams.
 func (s *serving) offers() state.Offers {
 	known := state.Offers{Upstreams: map[string]forward.Offer{}}
 	for name, up := range s.Upstreams {

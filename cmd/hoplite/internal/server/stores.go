@@ -18,7 +18,7 @@ type stores struct {
 
 type leasedStore struct {
 	*maildrop.Store
-	leases int // generations that use it
+	leases int // number of generations that use the store
 }
 
 // lease returns the store at path. The first lease opens it.
@@ -41,8 +41,8 @@ func (s *stores) lease(path string, open func() (*maildrop.Store, error)) (*mail
 	return l.Store, nil
 }
 
-// release ends a lease. After the last one the store is closed, once the
-// deliveries to it under way have finished.
+// release ends a lease. After the last one, the store is closed when all
+// running deliveries to it have finished.
 func (s *stores) release(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

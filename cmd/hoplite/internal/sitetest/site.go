@@ -1,4 +1,4 @@
-// Package sitetest makes configurations with a data folder for tests.
+// Package sitetest creates configurations with a data folder for tests.
 package sitetest
 
 import (
@@ -35,8 +35,9 @@ func put(t testing.TB, path, text string) {
 	}
 }
 
-// Tree lists all files below a folder with their modes, sizes and times, so that
-// two calls show whether something was created or changed.
+// Tree lists all files below a folder with their modes, sizes and times.
+// Comparing the results of two calls shows whether something was created or
+// changed.
 func Tree(t testing.TB, dir string) string {
 	t.Helper()
 	var out strings.Builder

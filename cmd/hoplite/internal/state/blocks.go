@@ -9,20 +9,20 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Unblock is the request that removes blocks of logins.
+// Unblock is the request to remove login blocks.
 type Unblock struct {
-	// Names are accounts, addresses or networks; All removes every block.
+	// Names lists accounts, addresses or networks; All removes every block.
 	Names []string `json:"names,omitempty"`
 	All   bool     `json:"all,omitempty"`
 }
 
-// Unblocked is the answer to Unblock.
+// Unblocked is the response to Unblock.
 type Unblocked struct {
 	Removed int      `json:"removed"`
 	Missing []string `json:"missing,omitempty"` // names that were not blocked
 }
 
-// PrintBlocks prints one block a line.
+// PrintBlocks prints one block per line.
 func PrintBlocks(w io.Writer, indent string, list []users.Block, now time.Time) {
 	for i := range list {
 		b, word := &list[i], "next attempt delayed"

@@ -49,7 +49,7 @@ func (s *Status) printListeners(w io.Writer) {
 	t.Flush()
 }
 
-// space returns a number of octets on a disk, rounded.
+// space formats an amount of disk space, rounded.
 func space(n int64) string {
 	if n >= 1<<30 {
 		return fmt.Sprintf("%.1fGiB", float64(n)/(1<<30))
@@ -57,7 +57,7 @@ func space(n int64) string {
 	return conf.Bytes(n - n%(1<<20)).String()
 }
 
-// tls are the words for the modes of listeners.
+// tls maps TLS modes to their printed names.
 var tls = map[string]string{"starttls": "STARTTLS", "implicit": "TLS", "off": "no TLS"}
 
 func (s *Status) printQueue(w io.Writer, now time.Time) {
@@ -158,7 +158,7 @@ func (r *Reload) Print(w io.Writer) {
 		fmt.Fprintf(w, "%s\n\n", text)
 	}
 	if r.Error != "" {
-		if strings.Contains(r.Error, "\n") { // mistakes in the file, in lines
+		if strings.Contains(r.Error, "\n") { // mistakes in the file, one per line
 			fmt.Fprintln(w, r.Error)
 		} else {
 			terminal.Indent(w, "", "  ", r.Error)

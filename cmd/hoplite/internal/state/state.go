@@ -1,8 +1,8 @@
-// Package state is what a running server reports about itself to hoplite status
-// and hoplite reload: values that travel as JSON, what in them needs attention,
-// and how a terminal shows them.
+// Package state defines the reports of a running server to hoplite status and
+// hoplite reload. They are sent as JSON; the package finds problems in them and
+// prints them on a terminal.
 //
-// Package server fills them; the commands print them.
+// Package server fills in the reports; the commands print them.
 package state
 
 import (
@@ -25,7 +25,7 @@ type Status struct {
 	Hostname string    `json:"hostname"`
 	Config   string    `json:"config"`
 	Data     string    `json:"data"`
-	// Reload is the last reload; nil if there was none.
+	// Reload is the last reload, or nil if there was none.
 	Reload *Reload `json:"reload,omitempty"`
 
 	Listeners    []Listener    `json:"listeners"`
@@ -34,7 +34,7 @@ type Status struct {
 	Certificates []Certificate `json:"certificates"`
 	Blocks       []users.Block `json:"blocks"`
 	Disk         Disk          `json:"disk"`
-	// Problems is what needs attention.
+	// Problems lists the conditions that need attention.
 	Problems []string `json:"problems"`
 }
 
@@ -51,13 +51,14 @@ type Upstream struct {
 	Name  string `json:"name"`
 	Mode  string `json:"mode"`
 	State string `json:"state"` // up, down or unknown
-	// Since is when connections began to fail, Reason why the last one did.
+	// Since is the time when connections began to fail; Reason is the error
+	// from the last one.
 	Since  time.Time `json:"since,omitzero"`
 	Reason string    `json:"reason,omitempty"`
 	forward.Health
 }
 
-// NewUpstream returns the state of an upstream with that health.
+// NewUpstream returns the state of an upstream from its health.
 func NewUpstream(name, mode string, h forward.Health) Upstream {
 	u := Upstream{Name: name, Mode: mode, State: "unknown", Health: h}
 	if since, reason, down := h.Down(); down {
@@ -79,27 +80,28 @@ type Certificate struct {
 // Disk is the space on the file system of the data folder.
 type Disk struct {
 	Free    int64 `json:"free"`
-	Reserve int64 `json:"reserve"` // below it new mail is deferred
+	Reserve int64 `json:"reserve"` // free space below which new mail is deferred
 }
 
 // Reload is the outcome of a reload.
 type Reload struct {
 	At time.Time `json:"at"`
-	// Error is why the running configuration was kept; empty after a success.
+	// Error is the reason why the running configuration was kept. It is empty
+	// after a success.
 	Error string `json:"error,omitempty"`
 	// Warnings are the warnings about the new configuration.
 	Warnings []string `json:"warnings,omitempty"`
-	// Changed are the blocks and attributes that differ from before; Restart are
-	// those that have no effect until the server is restarted.
+	// Changed lists the blocks and attributes that have changed; Restart lists
+	// the changes that take effect only after a restart.
 	Changed []string `json:"changed"`
 	Restart []string `json:"restart,omitempty"`
 }
 
-// soon is how long before its end a certificate is a problem: automatic renewal
-// should have replaced it by then.
+// soon is the number of days before expiry at which a certificate becomes a
+// problem: automatic renewal should have replaced it by then.
 const soon = 14
 
-// Examine completes the status with what needs attention.
+// Examine fills in Problems.
 func (s *Status) Examine(now time.Time) {
 	s.UptimeS = int64(now.Sub(s.Started) / time.Second)
 	s.Problems = []string{}
@@ -123,7 +125,7 @@ func (s *Status) Examine(now time.Time) {
 		switch {
 		case now.After(c.Expires):
 			add("the certificate for %s expired on %s", strings.Join(c.Names, ", "), c.Expires.Format(time.DateOnly))
-		case c.DaysLeft < soon && !c.SelfSigned: // the server renews its own
+		case c.DaysLeft < soon && !c.SelfSigned: // the server renews self-signed certificates
 			add("the certificate for %s expires in %d days", strings.Join(c.Names, ", "), c.DaysLeft)
 		}
 	}
@@ -132,7 +134,7 @@ func (s *Status) Examine(now time.Time) {
 	}
 }
 
-// Span returns a duration in its two largest units.
+// Span formats a duration in its two largest units.
 func Span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:
@@ -143,8 +145,8 @@ func Span(d time.Duration) string {
 	return conf.FormatDuration(d.Round(time.Second))
 }
 
-// Offers is what a running server knows about the extensions of its upstreams,
-// from which its own EHLO reply follows.
+// Offers holds the upstreams' extensions as known to a running server. They
+// determine its own EHLO reply.
 type Offers struct {
 	Upstreams map[string]forward.Offer `json:"upstreams"`
 }

@@ -42,7 +42,7 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// testdata/status.txt is what a terminal shows; UPDATE=1 writes it again.
+// testdata/status.txt is the expected terminal output; UPDATE=1 rewrites it.
 func TestPrint(t *testing.T) {
 	s := Status{
 		Version: "1.2.3", PID: 4711, Started: now.Add(-50 * time.Hour), Hostname: "mail.example.org", Config: "/etc/hoplite/relay.hcl", Data: "/var/lib/hoplite",

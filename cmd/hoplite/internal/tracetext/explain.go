@@ -8,8 +8,8 @@ import (
 	"hoplite/mail/trace"
 )
 
-// mark is a piece of a line, with a letter for each character that belongs to a
-// part.
+// marked is a piece of a line, with a letter for each character that belongs to
+// a part.
 type marked struct{ text, letters []rune }
 
 // Explain prints one line verbatim, with letters under its parts.
@@ -47,7 +47,7 @@ func Explain(s *Screen, st *trace.Step) {
 	}
 }
 
-// mark returns the lines of a folded field as they are printed.
+// mark returns the printed lines of a folded field with their letters.
 func mark(s *Screen, raw string, letters []byte) []marked {
 	var lines []marked
 	pos := 0
@@ -68,7 +68,8 @@ func mark(s *Screen, raw string, letters []byte) []marked {
 	return lines
 }
 
-// underline prints a line with its letters below, in as many rows as it needs.
+// underline prints a line with its letters below it, wrapped into as many rows
+// as needed.
 func underline(s *Screen, m marked) {
 	for start := 0; start < len(m.text); start += s.width {
 		end := min(start+s.width, len(m.text))

@@ -30,7 +30,8 @@ func findings(s *Screen, t *trace.Trace) {
 	}
 }
 
-// auth prints the authentication results, and which server claims them.
+// auth prints the authentication results and the server that claims each of
+// them.
 func auth(s *Screen, t *trace.Trace) {
 	if len(t.Auth) == 0 {
 		return
@@ -42,8 +43,8 @@ func auth(s *Screen, t *trace.Trace) {
 	}
 }
 
-// source names the server that made a result, and reports whether it can be
-// trusted.
+// source describes the server that produced a result, including whether it can
+// be trusted.
 func source(c *trace.AuthClaim) string {
 	who := orWord(c.By, "(unnamed)")
 	if c.Instance > 0 {

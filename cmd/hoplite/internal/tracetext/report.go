@@ -52,7 +52,7 @@ func bounce(s *Screen, r *inspect.Report) {
 	s.heading("Path of the report")
 }
 
-// known prints the message's records in our own history.
+// known prints the message's records in this server's history.
 func known(s *Screen, k *inspect.Known) {
 	if k == nil {
 		return

@@ -2,9 +2,9 @@
 // columns or the width of the terminal, with colours on a terminal unless
 // NO_COLOR is set, and in ASCII if the locale is not UTF-8.
 //
-// Start at New. The content comes from mail/trace, mail/trace/inspect and
-// mail/story, and passes through mail/safe. The commands and their exit status
-// are in cmd/hoplite.
+// Start with New. The content comes from mail/trace, mail/trace/inspect and
+// mail/story, and passes through mail/safe. Package main in cmd/hoplite
+// contains the commands and their exit codes.
 package tracetext
 
 import (
@@ -86,7 +86,7 @@ func (s *Screen) paint(code, t string) string {
 	return "\x1b[" + code + "m" + t + "\x1b[0m"
 }
 
-// sign returns the mark and colour of a degree of trust.
+// sign returns the mark and colour for a degree of trust.
 func (s *Screen) sign(t trace.Trust) (mark, colour string) {
 	switch t {
 	case trace.Ours:
@@ -145,9 +145,9 @@ func (s *Screen) cellRight(t string, width int) string {
 	return strings.Repeat(" ", width-n) + t
 }
 
-// wrapped prints text after a label and breaks it at the width of the screen. The
-// continuation lines begin at column indent; a word that does not fit into a line
-// is broken, unless it is a URL.
+// wrapped prints text after a label, wrapped at the screen width. Continuation
+// lines start at column indent. A word that does not fit on a line is broken,
+// unless it is a URL.
 func (s *Screen) wrapped(label string, indent int, t string) {
 	line, n := label, max(indent, visible(label))
 	begun := false

@@ -36,7 +36,7 @@ type table struct {
 	// The widths of the columns.
 	index, between, proto, took, scale, error int
 	wide                                      bool
-	longest                                   time.Duration // of the delays
+	longest                                   time.Duration // longest delay
 }
 
 func newTable(s *Screen, t *trace.Trace) *table {
@@ -85,7 +85,8 @@ func (tb *table) row(i int) string {
 	return strings.TrimRight(line, " ")
 }
 
-// edge separates the lines that may be forged from those that can be trusted.
+// edge prints the separator between lines that may be forged and lines that can
+// be trusted.
 func (tb *table) edge() {
 	rule := "─"
 	if tb.ascii {
@@ -95,7 +96,7 @@ func (tb *table) edge() {
 	fmt.Fprintln(tb.w, tb.paint(blue, strings.Repeat(rule, 3)+note+strings.Repeat(rule, max(0, tb.width-3-len(note)))))
 }
 
-// days prints the dates and the zone of the times in the table.
+// days prints the dates and the time zone that apply to the table.
 func (tb *table) days() {
 	var days []string
 	for i := range tb.t.Steps {
@@ -135,7 +136,7 @@ func (tb *table) legend() {
 	fmt.Fprintln(tb.w, "   "+strings.Join(legend, "  "))
 }
 
-// pair returns the sending and the receiving host. The client's name is omitted
+// pair formats the sending and the receiving host. The client's name is omitted
 // if it is the host of the previous line.
 func (tb *table) pair(i, width int) string {
 	t := tb.t
@@ -184,7 +185,7 @@ func peerName(st *trace.Step) string {
 	return "(local)"
 }
 
-// protocol returns the with clause and its TLS version in a few characters.
+// protocol abbreviates the with clause and its TLS version.
 func protocol(st *trace.Step, wide bool) string {
 	name := st.Proto.Name
 	if name == "" {
@@ -221,8 +222,8 @@ func short(d time.Duration) string {
 	return strings.ReplaceAll(strings.ReplaceAll(trace.Words(d), " min", "m"), " ", "")
 }
 
-// bar returns a bar for a delay, relative to the longest one, on a logarithmic
-// scale if the delays differ greatly.
+// bar returns a bar that shows a delay relative to the longest one, on a
+// logarithmic scale if the delays differ greatly.
 func (tb *table) bar(d time.Duration) string {
 	longest, width := tb.longest, tb.scale
 	if d <= 0 || longest <= 0 {
@@ -240,7 +241,7 @@ func (tb *table) bar(d time.Duration) string {
 	return strings.Repeat(cell, full) + strings.Repeat(" ", width-full)
 }
 
-// clock returns the error of the clock of a line's host.
+// clock returns the clock error of the host that wrote a line.
 func (tb *table) clock(index int) string {
 	for _, c := range tb.t.Clocks {
 		for _, h := range c.Hops {

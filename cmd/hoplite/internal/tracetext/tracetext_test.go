@@ -25,7 +25,7 @@ func screen(t *testing.T, locale string) (*Screen, *bytes.Buffer) {
 	return New(&b, nil), &b
 }
 
-// narrow reports lines of more than 80 columns.
+// narrow reports lines longer than 80 columns.
 func narrow(t *testing.T, out string) {
 	t.Helper()
 	for line := range strings.Lines(out) {
@@ -88,7 +88,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// samples are messages of the corpus and of the cases.
+// samples returns the messages in the corpus and in the test cases.
 func samples(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -142,7 +142,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", w, out)
 		}
 	}
-	// The letters stand under the text that the list names.
+	// The letters are below the text that the list describes.
 	lines := strings.Split(out.String(), "\n")
 	if at := strings.Index(lines[2], "192.0.2.5"); lines[3][at] == ' ' || lines[3][at] != lines[3][at+8] || lines[3][at+9] == lines[3][at] {
 		t.Errorf("letters\n%s\n%s", lines[2], lines[3])
@@ -188,7 +188,7 @@ func TestBounce(t *testing.T) {
 	}
 }
 
-// The advice about own hosts names the flags of the command.
+// The hint about our own hosts mentions the command's flags.
 func TestOursHint(t *testing.T) {
 	in := "Received: from smtp.b.example (smtp.b.example [198.51.100.7]) by mx.b.example with ESMTP id 2; Tue, 12 May 2026 08:30:07 +0000\nReceived: from a.example by smtp.b.example with ESMTP id 1; Tue, 12 May 2026 08:30:06 +0000\nFrom: a@a.example\n"
 	s, out := screen(t, "C.UTF-8")
@@ -233,7 +233,8 @@ func TestCSV(t *testing.T) {
 	}
 }
 
-// At 110 columns and more, the bounds of a delay that they change stand beside it.
+// With at least 110 columns, a delay is followed by its bounds if they differ
+// from it.
 func TestWideTable(t *testing.T) {
 	in := "Received: from mail.a.example (mail.a.example [192.0.2.5]) (using TLSv1 with cipher AES256-SHA (256/256 bits)) by mx.b.example (Postfix) with ESMTPS id 2; Tue, 12 May 2026 10:30:01 +0000\n" +
 		"Received: from pc7 (pc7 [10.1.0.7]) by mail.a.example (Postfix) with ESMTPSA id 1; Tue, 12 May 2026 08:30:01 +0000\n"

@@ -19,7 +19,7 @@ import (
 	"hoplite/mail/alias"
 )
 
-// Alias returns hoplite alias.
+// Alias returns the command hoplite alias.
 func Alias() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "alias",
@@ -40,8 +40,8 @@ type aliasJSON struct {
 	Line  int      `json:"line"`
 }
 
-// editAliases replaces the aliases file of a site by what change makes of it. The
-// result must be valid, and pattern must not lead back to itself.
+// editAliases applies change to the aliases file of a site. The result must be
+// valid, and pattern must not resolve to itself.
 func editAliases(cmd *cobra.Command, site *command.Site, pattern string, change func(*alias.Table) ([]string, error)) error {
 	if err := os.MkdirAll(site.Data, 0o750); err != nil {
 		return fmt.Errorf("data folder: %w", err)
@@ -82,11 +82,11 @@ func editAliases(cmd *cobra.Command, site *command.Site, pattern string, change 
 	return nil
 }
 
-// examine warns about final addresses of an alias that take no mail. An alias
-// that only leads back to itself is an error.
+// examine warns about final addresses of an alias that cannot receive mail. An
+// alias that resolves only to itself is an error.
 func examine(w io.Writer, a *check.Addresses, pattern string) error {
 	if strings.HasPrefix(pattern, "@") {
-		return nil // its addresses are not known
+		return nil // a domain, whose addresses are unknown
 	}
 	found, err := a.Resolve(pattern)
 	if err != nil {
@@ -136,7 +136,7 @@ func aliasAdd() *cobra.Command {
 	return cmd
 }
 
-// containsAddress reports whether a list has an address in any spelling.
+// containsAddress reports whether a list contains an address in any spelling.
 func containsAddress(list []string, address string) bool {
 	return slices.ContainsFunc(list, func(a string) bool { return mail.Key(a) == mail.Key(address) })
 }

@@ -9,7 +9,7 @@ import (
 	"hoplite/internal/users"
 )
 
-// appPassword returns hoplite user app-password.
+// appPassword returns the command hoplite user app-password.
 func appPassword() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "app-password",
@@ -22,7 +22,8 @@ the web pages.`,
 	return cmd
 }
 
-// appJSON is one app password; only a new one is shown.
+// appJSON is an app password. The password itself is included only when it is
+// created.
 type appJSON struct {
 	Account  string `json:"account"`
 	Name     string `json:"name"`

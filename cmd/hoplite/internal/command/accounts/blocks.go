@@ -48,8 +48,8 @@ are not affected.`,
 	return cmd
 }
 
-// blocks returns the blocks of the server of a data folder. Without a server
-// there are none.
+// blocks returns the login blocks of the server that uses a data folder, or
+// none if no server is running.
 func blocks(ctx context.Context, data string) (list []users.Block, err error) {
 	err = control.NewClient(data).Do(ctx, http.MethodGet, "/accounts/blocks", nil, &list)
 	if errors.Is(err, control.ErrNotRunning) {

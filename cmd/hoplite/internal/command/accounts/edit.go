@@ -29,7 +29,7 @@ func (s *settings) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.quota, "quota", "", "size limit of its mailbox, for example 5GiB; 0 for none")
 }
 
-// apply changes the settings that are given on the command line.
+// apply applies the settings given on the command line.
 func (s *settings) apply(cmd *cobra.Command, a *users.Account) error {
 	if cmd.Flags().Changed("admin") {
 		a.Roles = nil
@@ -70,7 +70,7 @@ func accountName(arg string) string {
 	return name
 }
 
-// find returns the account that an argument names.
+// find returns the account named by an argument.
 func (a *accounts) find(name string) (*users.Account, error) {
 	found, ok := a.Account(name)
 	if !ok {
@@ -156,7 +156,7 @@ its own, see hoplite user app-password.`,
 		if err != nil {
 			return err
 		}
-		password, err := readPassword(cmd, found.Name) // before the lock: a person types slowly
+		password, err := readPassword(cmd, found.Name) // before locking, because a person types slowly
 		if err != nil {
 			return err
 		}

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/term"
 )
 
-// maxPassword is the longest password that is read.
+// maxPassword is the maximum length of a password.
 const maxPassword = 1024
 
-// readPassword asks twice on a terminal; otherwise it reads one line.
+// readPassword prompts twice on a terminal; otherwise it reads one line.
 func readPassword(cmd *cobra.Command, name string) (string, error) {
 	in := cmd.InOrStdin()
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -58,7 +58,7 @@ func newPassword() string {
 	for n := 0; n < 16; {
 		rand.Read(random)
 		if int(random[0]) >= 256/len(letters)*len(letters) {
-			continue // every letter is equally likely
+			continue // keeps every letter equally likely
 		}
 		if n > 0 && n%4 == 0 {
 			b.WriteByte('-')

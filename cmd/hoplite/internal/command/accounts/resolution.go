@@ -13,7 +13,7 @@ import (
 	"hoplite/mail/alias"
 )
 
-// resolution is what hoplite alias test prints about an address.
+// resolution is the result of hoplite alias test for an address.
 type resolution struct {
 	Address string      `json:"address"`
 	Steps   []stepJSON  `json:"steps"`
@@ -91,7 +91,7 @@ func final(a *check.Addresses, f alias.Final) finalJSON {
 	return finalJSON{f.Address, f.Account, f.Folder, hops, problem}
 }
 
-// delivered reports whether every final address takes mail.
+// delivered reports whether every final address accepts mail.
 func (r *resolution) delivered() bool {
 	for _, f := range r.Finals {
 		if f.Problem != "" {

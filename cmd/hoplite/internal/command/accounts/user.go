@@ -1,9 +1,10 @@
-// Package accounts holds the commands hoplite user and hoplite alias: who has an
-// account, and where addresses lead.
+// Package accounts holds the commands hoplite user and hoplite alias, which
+// manage accounts and aliases.
 //
-// Both are text files in the data folder that a running server reads again after
-// a change; the commands change them under a lock, and then tell the server, so
-// that a change has taken effect when a command returns.
+// Accounts and aliases are text files in the data folder, which a running
+// server reads again after a change. The commands change them under a lock and
+// then notify the server, so that a change has taken effect when a command
+// returns.
 package accounts
 
 import (
@@ -20,7 +21,7 @@ import (
 	"hoplite/internal/users"
 )
 
-// User returns hoplite user.
+// User returns the command hoplite user.
 func User() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
@@ -64,7 +65,7 @@ func storeFlag(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*acco
 	}
 }
 
-// update changes the accounts, and has a running server read them again.
+// update changes the accounts and makes a running server reload them.
 func (a *accounts) update(ctx context.Context, change func(*users.Book) error) error {
 	if err := a.Update(change); err != nil {
 		return command.Refused(err)
@@ -73,8 +74,9 @@ func (a *accounts) update(ctx context.Context, change func(*users.Book) error) e
 	return nil
 }
 
-// refresh has the server of a data folder, if one runs, read accounts and aliases
-// again. Without an answer it does so by itself within a second.
+// refresh makes the server of a data folder, if one is running, reload accounts
+// and aliases. If the request fails, the server still reloads them within a
+// second.
 func refresh(ctx context.Context, data string) {
 	control.NewClient(data).Do(ctx, http.MethodPost, "/accounts/refresh", nil, nil)
 }

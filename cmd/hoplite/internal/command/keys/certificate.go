@@ -24,7 +24,8 @@ import (
 	"hoplite/mail/safe"
 )
 
-// Certificate shows and renews the certificates of the listeners.
+// Certificate returns the command that shows and renews the listeners'
+// certificates.
 func Certificate() *cobra.Command {
 	cmd := &cobra.Command{Use: "certificate", Short: "List the certificates of the listeners, and renew them"}
 	cmd.AddCommand(certificateList(), certificateRenew())
@@ -37,7 +38,7 @@ type certificateInfo struct {
 	Issuer  string    `json:"issuer"`
 	Key     string    `json:"key"`
 	Expires time.Time `json:"expires"`
-	Days    int       `json:"days"` // until it expires
+	Days    int       `json:"days"` // days until it expires
 	File    string    `json:"file"`
 	// TLSA is the content of a DANE record for the key (RFC 7672, 3.1.1).
 	TLSA string `json:"tlsa"`

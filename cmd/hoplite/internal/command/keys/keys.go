@@ -1,6 +1,6 @@
-// Package keys holds the commands about keys and secrets: hoplite dkim, for keys
-// that sign mail and their DNS records, hoplite oauth, for logins at providers, and hoplite
-// certificate, for those of the listeners.
+// Package keys holds the commands for keys and secrets: hoplite dkim for the
+// keys that sign mail and their DNS records, hoplite oauth for logins at
+// providers, and hoplite certificate for the listeners' certificates.
 package keys
 
 import (
@@ -24,7 +24,7 @@ import (
 	"hoplite/mail/dkim"
 )
 
-// Command returns hoplite dkim.
+// Command returns the command hoplite dkim.
 func Command() *cobra.Command {
 	cmd := &cobra.Command{Use: "dkim", Short: "Make keys that sign mail, and print their DNS records"}
 	cmd.AddCommand(dkimKeygen(), dkimRecord())

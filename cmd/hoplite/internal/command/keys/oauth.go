@@ -18,7 +18,8 @@ import (
 	"hoplite/relay/forward"
 )
 
-// OAuth logs in at providers and tries what upstreams use.
+// OAuth returns the command that logs in at providers and tests the logins of
+// upstreams.
 func OAuth() *cobra.Command {
 	cmd := &cobra.Command{Use: "oauth", Short: "Log in at providers that require OAuth, and test such logins"}
 	cmd.AddCommand(oauthLogin(), oauthTest())

@@ -1,7 +1,7 @@
-// Package mailboxes holds the commands hoplite box: mailboxes are listed, checked,
-// imported and exported.
+// Package mailboxes holds the commands hoplite box, which list, check, import
+// and export mailboxes.
 //
-// What a mailbox is belongs to package maildrop. Commands that only read create
+// Mailboxes are implemented by package maildrop. Commands that only read create
 // nothing in the data folder.
 package mailboxes
 
@@ -25,7 +25,7 @@ import (
 	"hoplite/maildrop"
 )
 
-// Command returns hoplite box.
+// Command returns the command hoplite box.
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "box",
@@ -37,13 +37,13 @@ These commands can be used while the server runs; it notices their changes.`,
 	return cmd
 }
 
-// boxes holds the mailboxes on which the box commands work.
+// boxes holds the mailboxes that the box commands work on.
 type boxes struct {
 	accounts *users.Store
 	store    *maildrop.Store // nil if it does not exist and must not be created
 	running  bool            // a server has locked the data folder
 	lock     io.Closer
-	leave    func() // ends the work as the owner of the data folder
+	leave    func() // stops running as the owner of the data folder
 }
 
 // boxFlags adds -c and --maildrop and returns a function that opens the maildrop.
@@ -69,9 +69,9 @@ func maildropFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("maildrop", "", "maildrop block, if there are several")
 }
 
-// openStore opens the accounts and the maildrop called name. Unless the command
-// changes something, a maildrop that does not exist is left out, and neither the
-// lock nor the index is touched.
+// openStore opens the accounts and the maildrop called name. If the command
+// changes nothing, a maildrop that does not exist is not opened, and neither
+// the lock nor the index is touched.
 func (b *boxes) openStore(cfg *config.Config, name string, changes bool) error {
 	drop, err := pickMaildrop(cfg, name)
 	if err != nil {

@@ -16,7 +16,7 @@ type damage struct {
 	Account string `json:"account"`
 	Folder  string `json:"folder,omitempty"`
 	Text    string `json:"text"`
-	Plan    string `json:"plan,omitempty"` // the repair; empty if it has to be done by hand
+	Plan    string `json:"plan,omitempty"` // the repair; empty if it must be done manually
 	Fixed   bool   `json:"fixed,omitempty"`
 }
 
@@ -66,7 +66,7 @@ messages, links, leftovers of deliveries, quota sums. Nothing is changed without
 	return cmd
 }
 
-// check reports the damage of a mailbox, and repairs it with fix.
+// check reports the damage in a mailbox and, if fix is set, repairs it.
 func (b *boxes) check(ctx context.Context, name string, fix bool, report func(damage)) error {
 	box, err := b.existing(name)
 	if err != nil || box == nil {

@@ -57,8 +57,8 @@ func boxList() *cobra.Command {
 	return cmd
 }
 
-// list returns the lines about the mailboxes of all accounts, or about the
-// folders of one. It changes nothing, not even that new messages are new.
+// list returns one line for each account's mailbox, or for each folder of one
+// account. It changes nothing; even new messages stay new.
 func list(cfg *config.Config, name string, args []string) (lines []folderLine, err error) {
 	drop, err := pickMaildrop(cfg, name)
 	if err != nil {

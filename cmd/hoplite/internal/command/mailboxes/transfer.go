@@ -31,7 +31,7 @@ been used before. A second run imports what is missing.`,
 	command.Exits(cmd, "the mail was imported", "there is no such account, or a running server is in the way")
 	folder := cmd.Flags().String("folder", "INBOX", "folder for the messages of an mbox")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		from, err := os.Open(args[1]) // before root becomes the owner of the data folder
+		from, err := os.Open(args[1]) // before root switches to the owner of the data folder
 		if err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func importMaildir(cmd *cobra.Command, b *boxes, box *maildrop.Box, path string)
 	if b.running {
 		return maildrop.Transferred{}, command.Refused(errors.New("the server is running: stop it to import a Maildir"))
 	}
-	owner.ReadAll() // the Maildir may belong to its reader
+	owner.ReadAll() // the Maildir may belong to the mailbox's user
 	bar := command.Counter(cmd, -1, "messages")
 	defer bar.Finish()
 	return maildrop.CopyMaildir(cmd.Context(), path, b.store.Path(box.Account()), func() { bar.Add(1) })

@@ -1,8 +1,8 @@
-// Package mailqueue holds the commands hoplite queue: what waits, why, and what to
-// do with it.
+// Package mailqueue holds the commands hoplite queue, which show and manage
+// queued mail.
 //
-// The queue itself is relay/queue, the way to it (a running server, or the files
-// of a stopped one) package queueadmin.
+// Package relay/queue implements the queue itself. Package queueadmin provides
+// access to it, through a running server or the files of a stopped one.
 package mailqueue
 
 import (
@@ -25,7 +25,7 @@ import (
 	"hoplite/relay/queue"
 )
 
-// Command returns hoplite queue.
+// Command returns the command hoplite queue.
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
@@ -81,7 +81,7 @@ func (c *queueCmd) pickFlags(cmd *cobra.Command) {
 	f.StringVar(&c.pick.younger, "younger", "", "younger than this")
 }
 
-// filter returns the filter given by flags and arguments.
+// filter returns the filter specified by flags and arguments.
 func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	f := queue.Filter{IDs: ids, To: c.pick.to, From: c.pick.from, Upstream: c.pick.upstream, State: c.pick.state}
 	switch f.State {
@@ -107,7 +107,7 @@ func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 	return f, nil
 }
 
-// queueRun is the body of a command that runs on an open queue.
+// queueRun is the body of a command that works on an open queue.
 type queueRun func(cmd *cobra.Command, a queueadmin.Admin, args []string) error
 
 // reads returns a function that opens the queue and runs f on it. f must not
@@ -145,7 +145,7 @@ func (c *queueCmd) listCommand() *cobra.Command {
 		}
 		ask := limit
 		if limit > 0 {
-			ask++ // to find out whether there are more
+			ask++ // one more, to detect whether there are others
 		}
 		all, err := a.List(cmd.Context(), f, ask)
 		if err != nil {
@@ -249,7 +249,7 @@ func (c *queueCmd) export(cmd *cobra.Command, a queueadmin.Admin, f queue.Filter
 		}
 		bar.Add(1)
 	}
-	syscall.Sync() // after "exported" the mail may be deleted; one sync is cheaper than one per file
+	syscall.Sync() // the admin may delete the mail after "exported"; one sync is cheaper than one per file
 	fmt.Fprintf(cmd.OutOrStdout(), "%s exported\n", terminal.Count(len(all)-gone, "message"))
 	if gone > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "%d left the queue in the meantime; hold mail before moving it\n", gone)
@@ -279,8 +279,8 @@ func exportPair(ctx context.Context, a queueadmin.Admin, dir string, in *queue.I
 	return os.WriteFile(filepath.Join(dir, in.ID+".json"), text, 0o600)
 }
 
-// some is like filter, but for commands that change mail, which require an id,
-// a flag or --all.
+// some is like filter, but for commands that change mail. They require an id, a
+// flag or --all.
 func (c *queueCmd) some(ids []string) (queue.Filter, error) {
 	f, err := c.filter(ids)
 	if err == nil && f.Empty() && !c.all {

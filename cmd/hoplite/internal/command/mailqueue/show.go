@@ -65,7 +65,7 @@ func printTotals(out io.Writer, totals []queue.Total) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	n := -1 // the heading
+	n := -1 // do not count the heading
 	for line := range strings.Lines(table.String()) {
 		io.WriteString(out, line)
 		if n >= 0 && rows[n].Reply != "" {
@@ -97,7 +97,7 @@ func sum(totals []queue.Total) queue.Total {
 	return all
 }
 
-// figure returns a number for a table in which most are 0.
+// figure formats a number for a table in which most numbers are 0.
 func figure(n int) string {
 	if n == 0 {
 		return "-"
@@ -136,7 +136,7 @@ func printList(w io.Writer, all []queue.Info) {
 func printDetail(w io.Writer, d queue.Detail, trail bool) {
 	printList(w, []queue.Info{d.Info})
 	origin := "arrived"
-	if d.Client.Listener == "" { // a delivery report, or injected
+	if d.Client.Listener == "" { // a delivery report, or an injected message
 		origin = "created"
 	}
 	printLine(w, origin, d.At.Format(time.RFC3339))
@@ -159,7 +159,7 @@ func printLine(w io.Writer, label, text string) {
 	terminal.Wrap(w, fmt.Sprintf("    %-10s ", label), safe.Line(text))
 }
 
-// named returns a name, or a placeholder for none.
+// named returns a name, or a placeholder if it is empty.
 func named(s string) string {
 	if s == "" {
 		return "(routed)"
@@ -170,7 +170,7 @@ func named(s string) string {
 // shown makes text from remote systems safe to print and clips it.
 func shown(s string, limit int) string { return safe.Clip(safe.Line(s), limit) }
 
-// span returns a duration in its two largest units.
+// span formats a duration in its two largest units.
 func span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:

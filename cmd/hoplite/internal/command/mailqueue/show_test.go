@@ -49,7 +49,8 @@ func TestQueueFitsTerminal(t *testing.T) {
 	}
 }
 
-// queue show --trail stays within 80 columns, whatever the names are.
+// The output of queue show --trail stays within 80 columns, however long the
+// names are.
 func TestQueueShowWidth(t *testing.T) {
 	tx := mail.NewTransaction(mail.Client{Listener: "inbound", Helo: strings.Repeat("client.", 7) + "example"}, mail.Address(strings.Repeat("a", 40)+"@example.org"))
 	tx.Header.MessageID, tx.Header.Subject = "<"+strings.Repeat("m", 50)+"@example.org>", strings.Repeat("long subject ", 12)

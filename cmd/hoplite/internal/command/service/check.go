@@ -11,7 +11,7 @@ import (
 	"hoplite/cmd/hoplite/internal/owner"
 )
 
-// Check returns hoplite check.
+// Check returns the command hoplite check.
 func Check() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",

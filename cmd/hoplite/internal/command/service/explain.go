@@ -18,10 +18,10 @@ import (
 	"hoplite/relay/forward"
 )
 
-// maxExplained is the largest message that explain reads.
+// maxExplained is the maximum size of a message that explain reads.
 const maxExplained = 100 << 20
 
-// Explain returns hoplite explain.
+// Explain returns the command hoplite explain.
 func Explain() *cobra.Command {
 	var q dryrun.Question
 	var ip string
@@ -82,8 +82,8 @@ is filtered too. Nothing is sent or stored, and no upstream is contacted unless
 	return cmd
 }
 
-// offers returns what the server of a data folder, if one runs and answers, knows
-// about the extensions of its upstreams.
+// offers returns the extensions of the upstreams as known to the server that
+// uses a data folder, if one is running and answers.
 func offers(ctx context.Context, data string) map[string]forward.Offer {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

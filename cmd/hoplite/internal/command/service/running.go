@@ -14,7 +14,7 @@ import (
 	"hoplite/internal/control"
 )
 
-// Reload returns hoplite reload.
+// Reload returns the command hoplite reload.
 func Reload() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "reload", Short: "Reload the configuration of the running server", Args: cobra.NoArgs,
@@ -56,7 +56,7 @@ sessions continue under the configuration that they began with.`,
 	return cmd
 }
 
-// Status returns hoplite status.
+// Status returns the command hoplite status.
 func Status() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show the state of the running server", Args: cobra.NoArgs,

@@ -1,8 +1,8 @@
-// Package service holds the commands about the server itself: serve, check,
+// Package service holds the commands for the server itself: serve, check,
 // explain, reload and status.
 //
-// What they do is in the packages server, check, dryrun and state; here are flags,
-// printing and exit codes.
+// It handles only flags, output and exit codes; the work is done in the
+// packages server, check, dryrun and state.
 package service
 
 import (
@@ -14,7 +14,8 @@ import (
 	"hoplite/cmd/hoplite/internal/server"
 )
 
-// Serve returns hoplite serve. Version is the version of the program.
+// Serve returns the command hoplite serve. version is the version of the
+// program.
 func Serve(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
