@@ -19,7 +19,7 @@ func parseBody(name string, src []byte, diags *Diagnostics) *hclsyntax.Body {
 			file, found = hclsyntax.ParseConfig(mended, name, hcl.InitialPos)
 		}
 	}
-	for _, d := range found {
+	for _, d := range withoutConsequences(found) {
 		diags.addHCL(d)
 	}
 	if file == nil || found.HasErrors() {
@@ -54,6 +54,36 @@ func mendQuotes(name string, src []byte, diags *Diagnostics) []byte {
 	}
 	diags.setStarts(name, lines)
 	return []byte(strings.Join(lines, "\n"))
+}
+
+// unclosedQuote is the parser's summary of every line end inside quotes.
+const unclosedQuote = "Invalid multi-line string"
+
+// withoutConsequences removes the findings that follow from an unclosed quote:
+// the others on its line, all on later lines, where text and quotes have changed
+// places, and the blocks that seem to be open at the end.
+func withoutConsequences(found hcl.Diagnostics) hcl.Diagnostics {
+	var first *hcl.Diagnostic
+	for _, d := range found {
+		if d.Summary == unclosedQuote && (first == nil || d.Subject.Start.Byte < first.Subject.Start.Byte) {
+			first = d
+		}
+	}
+	if first == nil {
+		return found
+	}
+	var kept hcl.Diagnostics
+	for _, d := range found {
+		if d.Subject != nil && d.Subject.Start.Line < first.Subject.Start.Line && d.Summary != "Unclosed configuration block" {
+			kept = append(kept, d)
+		}
+	}
+	return append(kept, &hcl.Diagnostic{
+		Severity: hcl.DiagError,
+		Summary:  "a quote is not closed on this line",
+		Detail:   `Write the missing ". For a text of several lines, write \n in it, or use <<EOT.`,
+		Subject:  first.Subject,
+	})
 }
 
 func (d *Diagnostics) addHCL(h *hcl.Diagnostic) {

@@ -3,6 +3,7 @@ package conf
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,8 +52,37 @@ values.hcl:3:7: int: "x" is not an integer
 	}
 }
 
-// A file that cannot be parsed is not decoded, because the resulting errors
-// would be misleading.
+// An unclosed quote is one mistake, at its own line. Mistakes on earlier lines are
+// reported as well.
+func TestUnclosedQuote(t *testing.T) {
+	const rest = "smtp \"b\" {\n  listen = [\"127.0.0.1:25\"]\n  chain = \"c\"\n}\nchain \"c\" {\n  filter \"size\" {\n    max = \"1MB\"\n  }\n}\n"
+	for _, c := range []struct {
+		text  string
+		lines []int
+	}{
+		{"smtp \"a\" {\n  chain = \"inbound\n}\n", []int{2}},
+		{"smtp \"a\" {\n  listen = [\"x, \"y\"]\n}\n", []int{2}},
+		{"smtp \"a\" {\n  chain = inbound\"\n}\n", []int{2}},
+		{"smtp \"a {\n  chain = \"inbound\"\n}\n", []int{1}},
+		{"smtp a\" {\n  chain = \"inbound\"\n}\n", []int{1}},
+		{"string = \"a\r\nstring = \"b\"\r\n", []int{1}},
+		{"string = 'a'\nsmtp \"a {\n}\n", []int{1, 1, 2}},
+		{"bytes = 25MB\nstring = \"a\n", []int{1, 2}},
+	} {
+		f := Parse("broken.hcl", []byte(c.text+rest))
+		all := f.Diags.All()
+		var lines []int
+		for _, one := range all {
+			lines = append(lines, one.Where.Start.Line)
+		}
+		if !slices.Equal(lines, c.lines) || all[len(all)-1].Summary != "a quote is not closed on this line" {
+			t.Errorf("%q: mistakes on lines %v\n%v", c.text, lines, f.Diags.Err())
+		}
+	}
+}
+
+// A file that cannot be parsed is not decoded, because the errors that follow
+// would only confuse.
 func TestUnparsable(t *testing.T) {
 	for _, text := range []string{
 		"string = ",
