@@ -227,6 +227,22 @@ func certificateNames(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
+// LoginVerified reports whether a login makes every connection to some of the
+// upstream's servers, or to all of them, require a verified certificate,
+// whatever tls says.
+func (c *Config) LoginVerified() (some, all bool) {
+	if c.Auth == nil || c.Auth.Insecure {
+		return false, false
+	}
+	local := 0
+	for _, text := range c.Servers {
+		if s, err := parseServer(text); err == nil && s.isLocal() {
+			local++
+		}
+	}
+	return local == 0 || local < len(c.Servers), local == 0
+}
+
 // isLocal reports whether a server's configured address is on this machine.
 func (s *server) isLocal() bool {
 	ip := net.ParseIP(s.host)

@@ -192,8 +192,14 @@ func (p plan) upstream(u *forward.Config) {
 		"auto":   "in-line while the upstream answers, else from the queue",
 	}[u.Mode]
 	p.say("    ", "%s; %s.", where, mode)
-	tls := map[string]string{"off": "Clear text", "may": "TLS if the server offers it", "require": "TLS required",
-		"verify": "TLS with a verified certificate required"}[u.TLS]
+	const verified = "TLS with a verified certificate required"
+	tls := map[string]string{"off": "Clear text", "may": "TLS if the server offers it", "require": "TLS required", "verify": verified}[u.TLS]
+	switch some, all := u.LoginVerified(); {
+	case all:
+		tls = verified
+	case some && u.TLS != "verify":
+		tls = verified + ", except on this machine"
+	}
 	if u.Auth != nil {
 		tls += fmt.Sprintf("; login as %s", u.Auth.User)
 		if u.Auth.OAuth2 != nil {

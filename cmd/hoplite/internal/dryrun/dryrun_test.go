@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/relay/forward"
 )
 
 func TestOpening(t *testing.T) {
@@ -153,5 +154,17 @@ func TestRun(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "var", "*")); len(left) != 2 {
 		t.Errorf("the data folder has %v", left)
+	}
+}
+
+// The TLS of an upstream with a login is what the login requires.
+func TestDescribeLogin(t *testing.T) {
+	c := &forward.Config{Servers: []string{"smtp://192.0.2.10"}, Mode: "queue", TLS: "may"}
+	if got := describe(c); got != "to smtp://192.0.2.10, by the queue, TLS may" {
+		t.Error(got)
+	}
+	c.Auth = &forward.AuthConfig{User: "relay", Password: "x"}
+	if got := describe(c); got != "to smtp://192.0.2.10, by the queue, TLS verify" {
+		t.Error(got)
 	}
 }

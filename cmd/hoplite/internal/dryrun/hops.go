@@ -118,5 +118,9 @@ func describe(c *forward.Config) string {
 		to = strings.Join(c.Servers, ", ")
 	}
 	mode := map[string]string{"inline": "in-line", "queue": "by the queue", "auto": "in-line, by the queue while it is down"}[c.Mode]
-	return fmt.Sprintf("to %s, %s, TLS %s", to, mode, c.TLS)
+	tls := c.TLS
+	if some, _ := c.LoginVerified(); some {
+		tls = "verify"
+	}
+	return fmt.Sprintf("to %s, %s, TLS %s", to, mode, tls)
 }
