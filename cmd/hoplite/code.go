@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ others are explained by their code.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text := strings.Join(args, " ")
 			e := explanation{Refusals: refusal.Find(text)}
-			if len(e.Refusals) == 0 || isBareCode(text) {
+			if len(e.Refusals) == 0 {
 				e.Codes = mail.LookupCode(text)
 			}
 			if len(e.Refusals)+len(e.Codes) == 0 {
@@ -37,7 +38,7 @@ others are explained by their code.`,
 			if json.On() {
 				return command.List(cmd.OutOrStdout(), json, e.list())
 			}
-			e.print(cmd.OutOrStdout(), isBareCode(text))
+			e.print(cmd.OutOrStdout(), text)
 			return nil
 		},
 	}
@@ -46,19 +47,14 @@ others are explained by their code.`,
 	return cmd
 }
 
-// isBareCode reports whether the text consists only of codes.
-func isBareCode(text string) bool {
-	basic, enhanced := mail.FindCodes(text)
-	return strings.Trim(strings.NewReplacer(basic, "", enhanced, "").Replace(text), " -.") == ""
-}
-
 // explanation holds the explanation of a reply.
 type explanation struct {
 	Refusals []refusal.Refusal
 	Codes    []mail.Meaning
 }
 
-func (e explanation) print(w io.Writer, bare bool) {
+func (e explanation) print(w io.Writer, text string) {
+	bare := refusal.IsBareCode(text)
 	for i, r := range e.Refusals {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -73,6 +69,19 @@ func (e explanation) print(w io.Writer, bare bool) {
 			fmt.Fprintln(w)
 		}
 		printMeaning(w, m)
+	}
+	if !bare {
+		return
+	}
+	var senders []string
+	for _, r := range refusal.ByCode(text) {
+		if !slices.Contains(senders, r.By) {
+			senders = append(senders, r.By)
+		}
+	}
+	if len(senders) > 0 {
+		fmt.Fprintln(w)
+		terminal.Wrap(w, "", "Some servers give this code a meaning of their own, which depends on the text: "+strings.Join(senders, ", ")+". Give the whole reply.")
 	}
 }
 

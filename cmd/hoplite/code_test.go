@@ -26,7 +26,7 @@ func TestCode(t *testing.T) {
 	}
 	tests := map[string][]string{
 		"452":    {"452  "},
-		"5.7.30": {"Microsoft 365", "Gmail", "REQUIRETLS", "5.7.30  "},
+		"5.7.30": {"5.7.30  REQUIRETLS", "depends on the text:\nMicrosoft 365 (Exchange Online), Gmail, servers"},
 		"550 5.7.30 Basic authentication is not supported": {"Microsoft 365", "job   the admin of the sending device"},
 		"550 5.0.0 computer says no":                       {"This text is not known; its code means:", "550  refused"},
 		"hello":                                            {"error: no known text and no reply code"},
@@ -37,6 +37,12 @@ func TestCode(t *testing.T) {
 			if !strings.Contains(got, want) {
 				t.Errorf("%q: no %q in\n%s", text, want, got)
 			}
+		}
+	}
+	// A code without a text is explained alone, not as some provider's.
+	for code, want := range map[string]string{"5.1.1": "5.1.1  no such mailbox", "550 5.1.1": "550  ", "5.7.515": "5.7.515  "} {
+		if got := run(code); !strings.HasPrefix(got, want) || strings.Contains(got, "from  ") || strings.Contains(got, "https://") {
+			t.Errorf("%s:\n%s", code, got)
 		}
 	}
 	var list []codeJSON

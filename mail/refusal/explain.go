@@ -7,9 +7,9 @@ import (
 )
 
 // Explain returns the meaning of a reply or of the text of a bounce: the
-// entries that Find returns for the text or, if there are none, the meanings of
-// its codes. In the latter case the first meaning notes that the text is
-// unknown.
+// entries that Find returns for the text, or otherwise the meaning of its
+// codes. In the latter case the first meaning notes that the text, if there is
+// any, is unknown.
 func Explain(text string) []mail.Meaning {
 	basic, enhanced := mail.FindCodes(text)
 	found := Find(text)
@@ -18,7 +18,7 @@ func Explain(text string) []mail.Meaning {
 		if len(codes) == 0 {
 			codes = mail.LookupCode(text)
 		}
-		if len(codes) > 0 {
+		if len(codes) > 0 && !IsBareCode(text) {
 			codes[0].Why = append([]string{"this text is not known; the code alone means this"}, codes[0].Why...)
 		}
 		return codes

@@ -12,6 +12,8 @@ func TestExplain(t *testing.T) {
 		{"550 5.7.30 Basic authentication is not supported for Client Submission.", "5.7.30", "user name and password", "the admin of the sending device or relay: "},
 		{"550 5.1.1 zyzzyva quux", "5.1.1", "", ""},
 		{"550 zyzzyva quux", "550", "", ""},
+		{"550 5.1.1", "5.1.1", "no such mailbox", "Check"},
+		{"5.7.30", "5.7.30", "REQUIRETLS", "Send"},
 		{"nothing at all", "", "", ""},
 	} {
 		list := Explain(c.text)

@@ -55,19 +55,18 @@ func All() []Refusal { return slices.Clone(all()) }
 // maxText is the maximum number of octets of a text that are examined.
 const maxText = 8 << 10
 
-// Find returns the entry that best matches a reply or the text of a bounce. If
-// the text contains only codes, it returns all entries with the enhanced code.
-// It returns nothing if no entry matches.
+// Find returns the entry that matches a reply or the text of a bounce best. It
+// returns nothing for a text that no entry matches, or for codes without a text,
+// which do not show whose server sent them.
 func Find(text string) []Refusal {
 	if len(text) > maxText {
 		text = text[:maxText]
 	}
-	basic, enhanced := mail.FindCodes(text)
-	lower := fold(text)
-	words := strings.Trim(strings.NewReplacer(basic, "", enhanced, "").Replace(lower), " \t-.;:#")
-	if words == "" {
-		return byCode(enhanced)
+	if IsBareCode(text) {
+		return nil
 	}
+	_, enhanced := mail.FindCodes(text)
+	lower := fold(text)
 	for _, r := range all() {
 		if r.hasCode(enhanced) && r.hasText(lower) && (len(r.texts) > 0 || len(r.codes) > 0) {
 			return []Refusal{r}
@@ -76,8 +75,15 @@ func Find(text string) []Refusal {
 	return nil
 }
 
-// byCode returns the entries that name a code.
-func byCode(enhanced string) []Refusal {
+// IsBareCode reports whether a text consists only of codes.
+func IsBareCode(text string) bool {
+	basic, enhanced := mail.FindCodes(text)
+	return strings.Trim(strings.NewReplacer(basic, "", enhanced, "").Replace(fold(text)), " -.;:#") == ""
+}
+
+// ByCode returns all entries that name the enhanced code of a text.
+func ByCode(text string) []Refusal {
+	_, enhanced := mail.FindCodes(text)
 	var list []Refusal
 	for _, r := range all() {
 		if enhanced != "" && len(r.codes) > 0 && r.hasCode(enhanced) {

@@ -97,12 +97,15 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// For a code alone, all its meanings are returned. For an unknown text, nothing
-// is returned, so that the caller falls back to the code.
+// A code without a text belongs to no server, and an unknown text yields no entry,
+// so that the caller falls back to the code; ByCode yields all that name it.
 func TestFindByCode(t *testing.T) {
 	for code, want := range map[string]int{"5.7.30": 3, "550 5.7.30": 3, "550 5.7.515": 1, "5.7.620": 1, "5.7.9999": 0, "452": 0, "": 0} {
-		if got := Find(code); len(got) != want {
+		if got := ByCode(code); len(got) != want {
 			t.Errorf("%q: %d entries, want %d", code, len(got), want)
+		}
+		if got := Find(code); got != nil {
+			t.Errorf("%q: %+v", code, got)
 		}
 	}
 	for _, text := range []string{"550 5.0.0 computer says no", "hello", "250 2.0.0 Ok: queued as ABC"} {
