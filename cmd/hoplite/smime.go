@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +19,8 @@ import (
 
 // smimeFlags holds the flags of hoplite smime.
 type smimeFlags struct {
-	json, anyRoot       bool
+	json                *command.JSON
+	anyRoot             bool
 	at, roots           string
 	extract, content    string
 	foldCase, useSender bool
@@ -51,10 +51,8 @@ notes; 2 if the file can't be read.`,
 			if err != nil {
 				return err
 			}
-			if f.json {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				if err := enc.Encode(rep); err != nil {
+			if f.json.On() {
+				if err := f.json.One(cmd.OutOrStdout(), rep); err != nil {
 					return fmt.Errorf("write report: %w", err)
 				}
 			} else {
@@ -66,7 +64,7 @@ notes; 2 if the file can't be read.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&f.json, "json", false, "print the report as JSON")
+	f.json = command.JSONFlag(cmd.Flags())
 	cmd.Flags().StringVar(&f.at, "at", "", "validate certificates at this `TIME` (RFC 3339, or a date) instead of now")
 	cmd.Flags().StringVar(&f.roots, "roots", "system", "`FILE` or folder of certificates to trust")
 	cmd.Flags().BoolVar(&f.anyRoot, "any-root", false, "verify signatures only, not the certificates of the signers")

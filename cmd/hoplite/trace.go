@@ -23,16 +23,17 @@ import (
 
 // traceFlags holds the flags of hoplite trace.
 type traceFlags struct {
-	received, json, csv bool
-	explain             int
-	explaining          bool
-	anonymise, dns      bool
-	diff                string
-	trusted, ours       []string
-	mailbox             string
-	from, to, since     string
-	// config reads relay.hcl. told is false for the built-in configuration,
-	// which does not describe this site.
+	received, csv   bool
+	json            *command.JSON
+	explain         string
+	explaining      bool
+	anonymise, dns  bool
+	diff            string
+	trusted, ours   []string
+	mailbox         string
+	from, to, since string
+	// config reads relay.hcl; told is false for the built-in one, which does
+	// not describe this site.
 	config func() (cfg *config.Config, told bool, err error)
 }
 
@@ -65,9 +66,9 @@ read.`,
 	}
 	fl := cmd.Flags()
 	fl.BoolVar(&f.received, "received", false, "read Received values from stdin, one JSON string per line,\nand print a JSON object for each")
-	fl.BoolVar(&f.json, "json", false, "print JSON")
+	f.json = command.JSONFlag(fl)
 	fl.BoolVar(&f.csv, "csv", false, "print the hops as CSV")
-	fl.IntVar(&f.explain, "explain", 0, "show line `N` verbatim, with its parts marked")
+	fl.StringVar(&f.explain, "explain", "", "show line `N` verbatim, with its parts marked")
 	fl.BoolVar(&f.anonymise, "anonymise", false, "replace names and addresses with stable pseudonyms")
 	fl.StringVar(&f.diff, "diff", "", "compare message `A` with FILE")
 	fl.StringVar(&f.mailbox, "mailbox", "", "the `PROVIDER` of the mailbox that the message was read in: "+strings.Join(trace.Mailboxes(), ", "))
@@ -180,13 +181,17 @@ func (f *traceFlags) show(out io.Writer, r *inspect.Report, text func(string) st
 	var err error
 	switch {
 	case f.explaining:
-		if f.explain < 1 || f.explain > len(r.Trace.Steps) {
-			return fmt.Errorf("there is no line %d: the message has %d", f.explain, len(r.Trace.Steps))
+		n, err := strconv.Atoi(f.explain)
+		if err != nil {
+			return fmt.Errorf("--explain: %q is not a number: give that of a line, for example 3", f.explain)
 		}
-		tracetext.Explain(tracetext.New(out, text), &r.Trace.Steps[f.explain-1])
+		if n < 1 || n > len(r.Trace.Steps) {
+			return fmt.Errorf("there is no line %d: the message has %d", n, len(r.Trace.Steps))
+		}
+		tracetext.Explain(tracetext.New(out, text), &r.Trace.Steps[n-1])
 		return nil
-	case f.json:
-		err = writeJSON(out, r.JSON(), text)
+	case f.json.On():
+		err = writeJSON(out, f.json, r.JSON(), text)
 	case f.csv:
 		err = tracetext.CSV(out, r.Trace, text)
 	default:
@@ -198,8 +203,11 @@ func (f *traceFlags) show(out io.Writer, r *inspect.Report, text func(string) st
 	return err
 }
 
-func writeJSON(w io.Writer, v any, text func(string) string) error {
-	b, err := json.MarshalIndent(v, "", "  ")
+func writeJSON(w io.Writer, form *command.JSON, v any, text func(string) string) error {
+	b, err := json.Marshal(v)
+	if !form.Lines() {
+		b, err = json.MarshalIndent(v, "", "  ")
+	}
 	if err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
@@ -218,8 +226,8 @@ func (f *traceFlags) compare(cmd *cobra.Command, first, second string) error {
 		return err
 	}
 	c := trace.Compare(a, b)
-	if f.json {
-		if err := writeJSON(cmd.OutOrStdout(), c, func(s string) string { return s }); err != nil {
+	if f.json.On() {
+		if err := writeJSON(cmd.OutOrStdout(), f.json, c, func(s string) string { return s }); err != nil {
 			return err
 		}
 	} else {
@@ -244,5 +252,9 @@ func sinceTime(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(-d), nil
 	}
-	return parseTime(s)
+	t, err := parseTime(s)
+	if err != nil {
+		err = fmt.Errorf("%q is neither a time nor a period: write 2h, 3d, 2026-05-01 or 2026-05-01T12:00:00Z", s)
+	}
+	return t, err
 }

@@ -53,6 +53,8 @@ func TestTraceCommand(t *testing.T) {
 		{"explain", []string{"--explain", "3", synthetic + "clean-4hops.eml"}, 0, []string{"line 3", "tls_version    TLSv1.3"}},
 		{"explain too far", []string{"--explain", "9", synthetic + "clean-4hops.eml"}, 2, []string{"there is no line 9"}},
 		{"explain nothing", []string{"--explain", "0", synthetic + "clean-4hops.eml"}, 2, []string{"there is no line 0"}},
+		{"explain a word", []string{"--explain", "x", synthetic + "clean-4hops.eml"}, 2, []string{`--explain: "x" is not a number: give that of a line, for example 3`}},
+		{"since a wrong unit", []string{"-c", "../../relay.hcl", "--since", "2x"}, 2, []string{`--since: "2x" is neither a time nor a period: write 2h, 3d,`}},
 		{"anonymous", []string{"--anonymise", synthetic + "clean-4hops.eml"}, 0, []string{"4 hops, 6 s, origin 192.0.2.1 vouched by h"}},
 		{"diff", []string{"--diff", synthetic + "clean-4hops.eml", synthetic + "skew-one-fast.eml"}, 1, []string{"changed Subject", "added"}},
 		{"no network", []string{"--trusted", "nonsense", synthetic + "clean-4hops.eml"}, 2, []string{"is not a network"}},
@@ -97,6 +99,19 @@ func TestTraceHostile(t *testing.T) {
 		out, _ := hopliteRun(t, msg, args...)
 		if strings.ContainsAny(out, "\x1b\x07\u202e") && args[1] != "--json" || strings.ContainsAny(out, "\x1b\x07") {
 			t.Errorf("%v: %q", args, out)
+		}
+	}
+}
+
+// With --json=lines a report is one line; both forms have the same content.
+func TestJSONLines(t *testing.T) {
+	eml := synthetic + "clean-4hops.eml"
+	for _, args := range [][]string{{"trace", eml}, {"trace", "--diff", eml, synthetic + "skew-one-fast.eml"}, {"smime", eml}} {
+		line, code := hopliteRun(t, "", append(args, "--json=lines")...)
+		many, same := hopliteRun(t, "", append(args, "--json")...)
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, []byte(many)); err != nil || code != same || code == 2 || line != strings.TrimSpace(compact.String())+"\n" {
+			t.Errorf("%v: exit %d and %d, %v:\n%s\n%s", args, code, same, err, line, many)
 		}
 	}
 }

@@ -50,10 +50,10 @@ func (f *traceFlags) search(cmd *cobra.Command, id string) error {
 	}
 	stories := story.Tell(historyEntries(found), story.Everything)
 	out := cmd.OutOrStdout()
-	if f.json {
+	if f.json.On() {
 		j := (&trace.Trace{}).JSON()
 		j.Verdict = fmt.Sprintf("%d records of history", len(found))
-		return writeJSON(out, struct {
+		return writeJSON(out, f.json, struct {
 			trace.JSON
 			History []history.Record `json:"history"`
 			Story   []story.Story    `json:"story"`
