@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,11 +69,15 @@ maildrop "boxes" {}
 		"--listener out":   `no smtp or lmtp listener is called "out". Known: in.`,
 		"--ip example.org": `"example.org" is not an address`,
 	} {
-		cmd := rootCommand()
-		cmd.SetArgs(append([]string{"explain", "-c", config, "--to", "ann@localhost"}, strings.Fields(args)...))
-		cmd.SetContext(t.Context())
-		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("explain %s: %v", args, err)
+		out, code := hopliteRun(t, "", append([]string{"explain", "-c", config, "--to", "ann@localhost"}, strings.Fields(args)...)...)
+		if code != 2 || !strings.Contains(out, want) {
+			t.Errorf("explain %s: exit %d: %s", args, code, out)
 		}
+	}
+	if err := os.WriteFile(config, []byte("hostname = \"a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := hopliteRun(t, "", "explain", "-c", config, "--to", "ann@localhost"); code != 2 || !strings.Contains(out, "a quote is not closed") {
+		t.Errorf("explain with mistakes: exit %d: %s", code, out)
 	}
 }

@@ -62,12 +62,12 @@ is filtered too. Nothing is sent or stored, and no upstream is contacted unless
 			return err
 		}
 		if err := file.Diags.Err(); err != nil {
-			return command.Refused(err)
+			return err
 		}
 		q.Offers = offers(cmd.Context(), cfg.Data)
 		x, err := dryrun.Run(cmd.Context(), cfg, file.Diags, q)
 		if err != nil {
-			return command.Refused(err)
+			return err
 		}
 		if json.On() {
 			err = json.One(cmd.OutOrStdout(), x)
