@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,7 +103,9 @@ func TestRunningServer(t *testing.T) {
 		{"hops\" {}", "hops\" {\n    max = 30\n  }", "reload", 0, "chain \"in\" changed: filter\nReloaded."},
 		{"\"error\"", "\"warn\"", "reload", 0, "takes effect after a restart: log"},
 		{"hop = \"up\"", "hop = \"nowhere\"", "reload", 1, `there is no hop "nowhere"`},
+		{"", "", "reload --json", 1, `there is no hop \"nowhere\"`},
 		{"", "", "status", 1, "the last reload failed"},
+		{"", "", "status --json", 1, `"error": "`},
 		{"hop = \"nowhere\"", "hopp = \"up\"", "reload", 1, "Not reloaded: a running server keeps its configuration"},
 		{"hopp = \"up\"", "hop = \"up\"", "reload --json", 0, `"changed": []`},
 		{"", "", "user add ann@mail.example.org", 0, "added ann@mail.example.org"},
@@ -119,11 +122,13 @@ func TestRunningServer(t *testing.T) {
 		}
 		if out, code := runLine(t, "secret\n", append(strings.Fields(c.line), "-c", path)...); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("%s: exit %d:\n%s\nwant %d with %q", c.line, code, out, c.code, c.want)
+		} else if strings.Contains(c.line, "--json") && (strings.Contains(out, `\n`) || strings.Contains(out, "shown")) {
+			t.Errorf("%s: wrapped text in JSON: %s", c.line, out)
 		}
 	}
 	out, _ := runLine(t, "", "status", "--json", "-c", path)
 	var s state.Status
-	if err := json.Unmarshal([]byte(out), &s); err != nil || len(s.Listeners) != 2 || len(s.Upstreams) != 1 || len(s.Certificates) != 1 || s.Disk.Free == 0 || s.Config != path {
+	if err := json.Unmarshal([]byte(out), &s); err != nil || len(s.Listeners) != 2 || len(s.Upstreams) != 1 || len(s.Certificates) != 1 || s.Disk.Free == 0 || s.Config != path || !strings.Contains(out, `"blocks": []`) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
@@ -178,7 +183,7 @@ func TestCheckJSON(t *testing.T) {
 		Plan               []string
 		Findings           []struct{ Severity, Text string }
 	}
-	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Mistakes != 0 || len(r.Plan) == 0 {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Mistakes != 0 || len(r.Plan) == 0 || !slices.ContainsFunc(r.Plan, func(l string) bool { return len(l) > 80 }) {
 		t.Errorf("exit %d, %v: %s", code, err, out)
 	}
 	path = sitetest.Write(t, strings.Replace(runningConfig, `hop = "up"`, `hop = "down"`, 1), nil)

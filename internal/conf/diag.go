@@ -102,6 +102,32 @@ func (d *Diagnostics) Err() error {
 	return diagError{d}
 }
 
+// Lines returns the mistakes, or the warnings, as plain texts of one line each,
+// for programs.
+func (d *Diagnostics) Lines(warnings bool) []string {
+	var texts []string
+	for _, one := range d.All() {
+		if one.Warning == warnings {
+			text := one.head()
+			if one.Detail != "" {
+				text += ". " + one.Detail
+			}
+			texts = append(texts, strings.Join(strings.Fields(text), " "))
+		}
+	}
+	return texts
+}
+
+// Plain returns an error as one line; the mistakes of Diagnostics.Err are
+// separated by semicolons.
+func Plain(err error) string {
+	text := err.Error()
+	if mistakes := (diagError{}); errors.As(err, &mistakes) {
+		text = strings.Join(mistakes.d.Lines(false), "; ")
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
+
 type diagError struct{ d *Diagnostics }
 
 // ErrMistakes matches the errors returned by Diagnostics.Err, using errors.Is.
@@ -129,7 +155,8 @@ func (d *Diagnostics) Write(w io.Writer) {
 	}
 }
 
-func (d *Diagnostics) write(w io.Writer, one Diagnostic) {
+// head returns the position and the summary.
+func (one *Diagnostic) head() string {
 	head := one.Summary
 	if one.Warning {
 		head = "warning: " + head
@@ -141,7 +168,11 @@ func (d *Diagnostics) write(w io.Writer, one Diagnostic) {
 		}
 		head = place + ": " + head
 	}
-	for _, line := range Wrap(head, "", "    ", width) {
+	return head
+}
+
+func (d *Diagnostics) write(w io.Writer, one Diagnostic) {
+	for _, line := range Wrap(one.head(), "", "    ", width) {
 		fmt.Fprintln(w, line)
 	}
 	d.quote(w, one.Where)

@@ -155,6 +155,26 @@ func TestDiagnostics(t *testing.T) {
 	}
 }
 
+// For programs each finding is one line without the quoted source.
+func TestPlain(t *testing.T) {
+	src := "a = 1\nb = 2\n"
+	d := &Diagnostics{}
+	d.addSource("relay.hcl", []byte(src))
+	d.Add(rangeOf(src, 0, 1), "a is wrong", "Use 4,\nor 5.")
+	d.Add(rangeOf(src, 6, 1), "b is "+strings.Repeat("very ", 20)+"wrong", "")
+	d.Warn(rangeOf(src, 6, 1), "b is unusual", "")
+	want := "relay.hcl:1:1: a is wrong. Use 4, or 5.; relay.hcl:2:1: b is " + strings.Repeat("very ", 20) + "wrong"
+	if got := Plain(fmt.Errorf("reload: %w", d.Err())); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := d.Lines(true); !slices.Equal(got, []string{"relay.hcl:2:1: warning: b is unusual"}) {
+		t.Errorf("warnings %q", got)
+	}
+	if got := Plain(errors.New("one\n  two")); got != "one two" {
+		t.Errorf("another error: %q", got)
+	}
+}
+
 // A position outside the source is printed without a quoted line.
 func TestForeignPositions(t *testing.T) {
 	for _, r := range []Range{

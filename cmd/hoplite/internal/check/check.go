@@ -72,6 +72,7 @@ type Result struct {
 	Probe []string `json:"probe,omitempty"`
 
 	diags *conf.Diagnostics
+	cfg   *config.Config
 }
 
 // Finding is a mistake or a warning.
@@ -86,7 +87,7 @@ type Finding struct {
 
 // Run examines a configuration and tests it for an open relay.
 func Run(cfg *config.Config, file *conf.File) *Result {
-	r := &Result{File: file.Name, Findings: []Finding{}, Plan: []string{}, diags: file.Diags}
+	r := &Result{File: file.Name, Findings: []Finding{}, Plan: []string{}, diags: file.Diags, cfg: cfg}
 	if file.Parsed() {
 		Examine(cfg, file.Diags)
 	}
@@ -104,9 +105,9 @@ func Run(cfg *config.Config, file *conf.File) *Result {
 		r.Findings = append(r.Findings, f)
 	}
 	if r.Mistakes == 0 {
-		var plan bytes.Buffer
-		Plan(&plan, cfg)
-		r.Plan = strings.Split(strings.TrimRight(plan.String(), "\n"), "\n")
+		var text bytes.Buffer
+		plan{w: &text, cfg: cfg, unwrapped: true}.all()
+		r.Plan = strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
 	}
 	return r
 }
@@ -121,7 +122,7 @@ func (r *Result) Print(w io.Writer) {
 	if len(r.Findings) > 0 {
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w, strings.Join(r.Plan, "\n"))
+	Plan(w, r.cfg)
 	fmt.Fprintln(w)
 	if r.RelayListeners > 0 {
 		terminal.Indent(w, "", "  ", fmt.Sprintf("Open-relay test: %s at %s, none is relayed.",

@@ -21,11 +21,15 @@ import (
 type plan struct {
 	w   io.Writer
 	cfg *config.Config
+	// unwrapped prints each text on one line, for programs.
+	unwrapped bool
 }
 
 // Plan prints a description of each listener, chain and hop.
-func Plan(w io.Writer, cfg *config.Config) {
-	p := plan{w, cfg}
+func Plan(w io.Writer, cfg *config.Config) { plan{w: w, cfg: cfg}.all() }
+
+func (p plan) all() {
+	w, cfg := p.w, p.cfg
 	p.say("", "We are %s; all state is kept in %s.", cfg.Hostname, cfg.Data)
 	p.surroundings()
 	for _, l := range cfg.MailListeners() {
@@ -47,6 +51,10 @@ func Plan(w io.Writer, cfg *config.Config) {
 
 // say prints indented text; continuation lines are indented further.
 func (p plan) say(indent, format string, args ...any) {
+	if p.unwrapped {
+		fmt.Fprintln(p.w, indent+fmt.Sprintf(format, args...))
+		return
+	}
 	terminal.Indent(p.w, indent, indent+"  ", fmt.Sprintf(format, args...))
 }
 

@@ -27,7 +27,7 @@ func TestPlanOfLogins(t *testing.T) {
 	} {
 		u := &forward.Config{Name: "up", Servers: strings.Fields(c.servers), TLS: c.tls, Auth: &forward.AuthConfig{User: "relay", Password: "x", Insecure: c.insecure}}
 		var out bytes.Buffer
-		plan{&out, &config.Config{}}.upstream(u)
+		plan{w: &out, cfg: &config.Config{}}.upstream(u)
 		if got := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(got, c.want) {
 			t.Errorf("%s, tls %s, insecure %v: %s\nwant %s", c.servers, c.tls, c.insecure, got, c.want)
 		}

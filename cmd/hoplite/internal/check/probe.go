@@ -29,8 +29,8 @@ func Probe(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 
 func probeFilters(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 	good := true
-	p := plan{w, cfg}
-	diags := &conf.Diagnostics{} // already printed by Report
+	p := plan{w: w, cfg: cfg}
+	diags := &conf.Diagnostics{} // Report has printed them
 	env := filters.Env{Hostname: cfg.Hostname, Names: cfg.Names(), Data: cfg.Data, Log: zerolog.Nop(), Trusted: cfg.Trusted, DNS: inspectDNS(cfg, diags)}
 	for _, ch := range cfg.Chain {
 		for _, e := range config.BuildFilters(ch.Name, ch.Filters, env, diags) {
@@ -67,7 +67,7 @@ func probeUpstreams(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 			good = false
 			continue
 		}
-		good = probeUpstream(ctx, plan{w, cfg}, c, u) && good
+		good = probeUpstream(ctx, plan{w: w, cfg: cfg}, c, u) && good
 		u.Close()
 	}
 	return good

@@ -7,6 +7,7 @@ import (
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/state"
+	"hoplite/internal/conf"
 	"hoplite/internal/listen"
 )
 
@@ -18,10 +19,12 @@ func (s *Server) reload() state.Reload {
 	defer listen.Notify("READY=1")
 	outcome := state.Reload{At: time.Now(), Changed: []string{}}
 	s.lastReload = &outcome
-	next, warnings, err := s.next()
-	outcome.Warnings = warnings
+	next, diags, err := s.next()
+	outcome.Warnings = diags.Lines(true)
+	outcome.Shown = &state.Shown{Warnings: diags.Warnings()}
 	if err != nil {
-		outcome.Error = err.Error()
+		outcome.Error = conf.Plain(err)
+		outcome.Shown.Error = err.Error()
 		s.Log.Error().Str("cause", err.Error()).Msg("reload failed; keeping the running configuration")
 		return outcome
 	}
@@ -50,32 +53,31 @@ var errDataMoved = errors.New("data can't be changed while the server runs: rest
 var errNoListeners = errors.New("the configuration has no listeners; stop the server instead")
 
 // next reads the configuration and opens its listeners. It also returns the
-// warnings about the configuration.
-func (s *Server) next() (next *serving, warnings []string, err error) {
+// findings that the error does not contain.
+func (s *Server) next() (next *serving, diags conf.Diagnostics, err error) {
 	cfg, file, err := s.Read()
 	if err != nil {
-		return nil, nil, err
+		return nil, diags, err
 	}
 	if err := file.Diags.Err(); err != nil {
-		return nil, nil, err
+		return nil, diags, err
 	}
 	if cfg.Data != s.runtime.data {
-		return nil, nil, errDataMoved
+		return nil, diags, errDataMoved
 	}
 	if len(cfg.MailListeners())+len(cfg.POP3)+len(cfg.IMAP)+len(cfg.Web) == 0 {
-		return nil, nil, errNoListeners
+		return nil, diags, errNoListeners
 	}
 	s.current.SaveFilters()
 	next, err = newServing(s.runtime, cfg, file.Diags, s.Version)
 	if err != nil {
-		return nil, nil, err // err includes the warnings
+		return nil, diags, err // with the warnings
 	}
-	warnings = file.Diags.Warnings()
 	next.Inherit(s.current.Generation)
 	if err := next.open(s.Out); err != nil {
 		s.runtime.sockets.Undo()
 		next.releaseStores()
-		return nil, warnings, err
+		return nil, *file.Diags, err
 	}
-	return next, warnings, nil
+	return next, *file.Diags, nil
 }

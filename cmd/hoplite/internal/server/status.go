@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hoplite/cmd/hoplite/internal/state"
+	"hoplite/internal/users"
 	"hoplite/relay/forward"
 	"hoplite/relay/queue"
 )
@@ -30,6 +31,9 @@ func (s *Server) status() state.Status {
 	}
 	if free, err := queue.FreeSpace(cfg.Data); err == nil {
 		now.Disk.Free = free
+	}
+	if now.Blocks == nil {
+		now.Blocks = []users.Block{}
 	}
 	now.Examine(time.Now())
 	return now

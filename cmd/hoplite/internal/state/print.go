@@ -154,14 +154,18 @@ func table(w io.Writer, heading string) *tabwriter.Writer {
 
 // Print prints the outcome.
 func (r *Reload) Print(w io.Writer) {
-	for _, text := range r.Warnings {
+	shown := Shown{r.Error, r.Warnings}
+	if r.Shown != nil {
+		shown = *r.Shown
+	}
+	for _, text := range shown.Warnings {
 		fmt.Fprintf(w, "%s\n\n", text)
 	}
 	if r.Error != "" {
-		if strings.Contains(r.Error, "\n") { // mistakes in the file, one per line
-			fmt.Fprintln(w, r.Error)
+		if strings.Contains(shown.Error, "\n") { // mistakes in the file, in lines
+			fmt.Fprintln(w, shown.Error)
 		} else {
-			terminal.Indent(w, "", "  ", r.Error)
+			terminal.Indent(w, "", "  ", shown.Error)
 		}
 		fmt.Fprintln(w, "\nNot reloaded: the running configuration is kept.")
 		return

@@ -91,14 +91,23 @@ type Reload struct {
 	Error string `json:"error,omitempty"`
 	// Warnings are the warnings about the new configuration.
 	Warnings []string `json:"warnings,omitempty"`
-	// Changed lists the blocks and attributes that have changed; Restart lists
-	// the changes that take effect only after a restart.
+	// Shown are Warnings and Error as a terminal shows them, with the lines in
+	// question. The server sends them; commands do not print them in JSON.
+	Shown *Shown `json:"shown,omitempty"`
+	// Changed are the blocks and attributes that differ from before; Restart are
+	// those that have no effect until the server is restarted.
 	Changed []string `json:"changed"`
 	Restart []string `json:"restart,omitempty"`
 }
 
-// soon is the number of days before expiry at which a certificate becomes a
-// problem: automatic renewal should have replaced it by then.
+// Shown are the texts of Reload for a terminal.
+type Shown struct {
+	Error    string   `json:"error,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// soon is how long before its end a certificate is a problem: automatic renewal
+// should have replaced it by then.
 const soon = 14
 
 // Examine fills in Problems.

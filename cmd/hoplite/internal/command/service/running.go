@@ -44,6 +44,7 @@ sessions continue under the configuration that they began with.`,
 			return err
 		}
 		if json.On() {
+			outcome.Shown = nil
 			err = json.One(cmd.OutOrStdout(), outcome)
 		} else {
 			outcome.Print(cmd.OutOrStdout())
@@ -82,6 +83,9 @@ are blocked, and the free disk space. What needs attention is listed at the end.
 			return err
 		}
 		if json.On() {
+			if now.Reload != nil {
+				now.Reload.Shown = nil
+			}
 			err = json.One(cmd.OutOrStdout(), now)
 		} else {
 			now.Print(cmd.OutOrStdout(), time.Now())
