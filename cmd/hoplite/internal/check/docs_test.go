@@ -159,10 +159,13 @@ func TestExamplesOfDocs(t *testing.T) {
 		t.Fatalf("only %d examples", len(list))
 	}
 	t.Chdir(t.TempDir())
-	for _, name := range []string{"PROVIDER_PASSWORD", "M365_SECRET", "GMAIL_PASSWORD", "TSIG_SECRET"} {
+	for _, name := range []string{"PROVIDER_PASSWORD", "GMAIL_PASSWORD", "TSIG_SECRET"} {
 		t.Setenv(name, "secret")
 	}
 	exampleData(t, "var")
+	if err := os.WriteFile("m365.secret", []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, e := range list {
 		whole := frame(e.text)
 		if err := os.WriteFile("relay.hcl", []byte(whole), 0o600); err != nil {
