@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,17 +27,14 @@ others are explained by their code.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text := strings.Join(args, " ")
-			e := explanation{Refusals: refusal.Find(text)}
-			if len(e.Refusals) == 0 {
-				e.Codes = mail.LookupCode(text)
-			}
+			e := explain(text)
 			if len(e.Refusals)+len(e.Codes) == 0 {
 				return command.Refused(fmt.Errorf("no known text and no reply code in %q: give a code like 452 or 5.7.1, or the whole reply", text))
 			}
 			if json.On() {
 				return command.List(cmd.OutOrStdout(), json, e.list())
 			}
-			e.print(cmd.OutOrStdout(), text)
+			e.print(cmd.OutOrStdout())
 			return nil
 		},
 	}
@@ -51,37 +47,42 @@ others are explained by their code.`,
 type explanation struct {
 	Refusals []refusal.Refusal
 	Codes    []mail.Meaning
+	// Bare is set if there is no text, so that every meaning of the code is
+	// possible.
+	Bare bool
 }
 
-func (e explanation) print(w io.Writer, text string) {
-	bare := refusal.IsBareCode(text)
-	for i, r := range e.Refusals {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		printRefusal(w, r)
+func explain(text string) explanation {
+	if refusal.IsBareCode(text) {
+		return explanation{Codes: mail.LookupCode(text), Refusals: refusal.ByCode(text), Bare: true}
 	}
-	if len(e.Refusals) == 0 && !bare {
+	e := explanation{Refusals: refusal.Find(text)}
+	if len(e.Refusals) == 0 {
+		e.Codes = mail.LookupCode(text)
+	}
+	return e
+}
+
+func (e explanation) print(w io.Writer) {
+	if !e.Bare && len(e.Refusals) == 0 {
 		terminal.Wrap(w, "", "This text is not known; its code means:")
+		fmt.Fprintln(w)
 	}
 	for i, m := range e.Codes {
-		if i > 0 || len(e.Refusals) > 0 || !bare {
+		if i > 0 {
 			fmt.Fprintln(w)
 		}
 		printMeaning(w, m)
 	}
-	if !bare {
-		return
-	}
-	var senders []string
-	for _, r := range refusal.ByCode(text) {
-		if !slices.Contains(senders, r.By) {
-			senders = append(senders, r.By)
-		}
-	}
-	if len(senders) > 0 {
+	if e.Bare && len(e.Refusals) > 0 {
 		fmt.Fprintln(w)
-		terminal.Wrap(w, "", "Some servers give this code a meaning of their own, which depends on the text: "+strings.Join(senders, ", ")+". Give the whole reply.")
+		terminal.Wrap(w, "", "Some servers give this code a meaning of their own:")
+	}
+	for i, r := range e.Refusals {
+		if i > 0 || e.Bare {
+			fmt.Fprintln(w)
+		}
+		printRefusal(w, r)
 	}
 }
 
@@ -118,11 +119,11 @@ type codeJSON struct {
 // list returns the explanations in their JSON form.
 func (e explanation) list() []codeJSON {
 	list := []codeJSON{}
-	for _, r := range e.Refusals {
-		list = append(list, codeJSON{By: r.By, Means: r.Cause, Job: r.Job, Next: r.Next, Source: r.Source})
-	}
 	for _, m := range e.Codes {
 		list = append(list, codeJSON{Code: m.Code, Means: m.Title, Why: m.Why, Next: m.Next, Source: m.RFC})
+	}
+	for _, r := range e.Refusals {
+		list = append(list, codeJSON{By: r.By, Means: r.Cause, Job: r.Job, Next: r.Next, Source: r.Source})
 	}
 	return list
 }
