@@ -11,6 +11,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -32,6 +33,12 @@ const maxWait = 10 * time.Second
 
 // ErrFull is returned if the memory is not available.
 var ErrFull = errors.New("needs too much memory")
+
+// ErrSpent is returned if a reader has allocated too much, even if not at once.
+var ErrSpent = errors.New("needs too much memory, one part after another")
+
+// work is how many times its maximum a share may allocate in total.
+const work = 8
 
 // Budget is an amount of memory.
 type Budget struct {
@@ -91,6 +98,8 @@ type Share struct {
 	budget *Budget
 	max    int64
 	held   int64
+	spent  int64 // allocated in total
+	recent int64 // the part of spent since garbage was collected for it
 }
 
 // Take reserves n octets, or returns ErrFull. An empty share waits for other
@@ -133,7 +142,27 @@ func (s *Share) TryTake(n int64) bool {
 	return true
 }
 
-// Held returns the number of octets reserved, which can be passed to Return.
+// Spend counts n octets that are allocated next, also if memory that was taken
+// before is used for them, or returns ErrSpent: to allocate and clear memory is
+// work. After an error nothing more is permitted. What was allocated before may be garbage that occupies memory which the
+// budget believes to be free, so it is collected from time to time.
+func (s *Share) Spend(n int64) error {
+	if s == nil {
+		return nil
+	}
+	if n < 0 || n > work*s.max-s.spent {
+		s.spent = work * s.max
+		return ErrSpent
+	}
+	s.spent += n
+	if s.recent += n; s.recent > s.max && s.recent > n {
+		runtime.GC()
+		s.recent = n
+	}
+	return nil
+}
+
+// Held returns how much is taken, a mark for Return.
 func (s *Share) Held() int64 {
 	if s == nil {
 		return 0

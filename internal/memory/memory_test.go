@@ -112,3 +112,24 @@ func TestConcurrentShares(t *testing.T) {
 		t.Errorf("%d in use at the end", b.Used())
 	}
 }
+
+func TestSpend(t *testing.T) {
+	s := New(100).Share(50)
+	for range work {
+		if err := s.Spend(50); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []int64{1, -1} {
+		if err := s.Spend(n); !errors.Is(err, ErrSpent) {
+			t.Errorf("%d more: %v", n, err)
+		}
+	}
+	s = New(100).Share(50)
+	if s.Spend(work*50+1) == nil || s.Spend(1) == nil {
+		t.Error("more was permitted after an error")
+	}
+	if s = nil; s.Spend(1<<40) != nil {
+		t.Error("a nil share refused")
+	}
+}

@@ -110,8 +110,15 @@ func (f *Format) Walk(ctx context.Context, in Input, o Options, visit Visit) err
 // take reserves memory until the end of the walk.
 func (w *walk) take(n int64) error { return w.Memory.Take(w.ctx, n) }
 
-// whole passes an entry to visit and reports whether its content was read to
-// the end.
+// allocate reserves n octets that are allocated next until the end of the walk.
+func (w *walk) allocate(n int64) error {
+	if err := w.take(n); err != nil {
+		return err
+	}
+	return w.Memory.Spend(n)
+}
+
+// whole passes an entry on and reports whether its content was read to its end.
 func (w *walk) whole(e Entry) (bool, error) {
 	b := &body{r: e.Body}
 	e.Body = b

@@ -88,6 +88,10 @@ func (w *walk) rarFits(dictionary int64) error {
 // rarFiles calls each for every file in an archive.
 func (w *walk) rarFiles(dictionary int64, each func(*rardecode.FileHeader, io.Reader) error) error {
 	var r *rardecode.Reader
+	if err := w.Memory.Spend(rarMemory / 8); err != nil { // most of it is not used
+		return err
+	}
+	window := int64(0) // of the files until now
 	err := try(func() (err error) {
 		r, err = rardecode.NewReader(io.NewSectionReader(w.At, 0, w.Size), rardecode.MaxDictionarySize(dictionary))
 		return err
@@ -96,14 +100,33 @@ func (w *walk) rarFiles(dictionary int64, each func(*rardecode.FileHeader, io.Re
 		var h *rardecode.FileHeader
 		err = try(func() (err error) { h, err = r.Next(); return err })
 		if err == nil {
+			// The library has made the window larger for this file, or cleared
+			// it, unless the file is stored.
+			need := dictionary
+			if !h.Solid && !h.UnKnownSize {
+				need = min(need, max(h.UnPackedSize, 0))
+			}
+			spent := window / 8
+			if need > window {
+				window, spent = need, need
+			}
+			if stop := w.Memory.Spend(spent); stop != nil {
+				return stop
+			}
 			if stop := each(h, guarded{r}); stop != nil {
 				return stop
 			}
 		}
 	}
-	switch {
-	case err == io.EOF:
+	if err == io.EOF {
 		return nil
+	}
+	if !errors.Is(err, rardecode.ErrDictionaryTooLarge) {
+		if spent := w.Memory.Spend(dictionary); spent != nil { // perhaps for the file with the error
+			return spent
+		}
+	}
+	switch {
 	case errors.Is(err, rardecode.ErrArchiveEncrypted), errors.Is(err, rardecode.ErrArchivedFileEncrypted):
 		return ErrEncrypted
 	case errors.Is(err, rardecode.ErrMultiVolume):

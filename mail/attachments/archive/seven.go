@@ -24,7 +24,7 @@ func (w *walk) sevenZip() error {
 	if err != nil {
 		return fmt.Errorf("damaged 7z: %w", err)
 	}
-	files := 0
+	files, open := 0, -1
 	for _, f := range r.File {
 		if strings.HasSuffix(f.Name, "/") {
 			continue
@@ -32,20 +32,22 @@ func (w *walk) sevenZip() error {
 		if files++; files > w.Files {
 			return ErrFiles
 		}
-		if err := w.sevenFile(f, folders); err != nil {
+		if err := w.sevenFile(f, folders, &open); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sevenFile passes a file to visit. The files in a folder form one compressed
-// stream, so they are read in order, each to its end.
-func (w *walk) sevenFile(f *sevenzip.File, folders []sevenFolder) error {
+// sevenFile passes one file on. The files in a folder are one compressed stream,
+// so they are read in order, each to its end. The library goes on with the folder
+// open, and unpacks another, or one of which it skipped a file, from its start.
+func (w *walk) sevenFile(f *sevenzip.File, folders []sevenFolder, open *int) error {
 	e := Entry{Name: f.Name, Size: int64(f.UncompressedSize)}
 	switch {
 	case f.Mode()&fs.ModeSymlink != 0:
 		e.Link = true
+		*open = -1
 		return w.visit(e)
 	case f.UncompressedSize == 0:
 		e.Body = bytes.NewReader(nil)
@@ -56,6 +58,12 @@ func (w *walk) sevenFile(f *sevenzip.File, folders []sevenFolder) error {
 	case f.Stream < len(folders) && folders[f.Stream].unknown:
 		e.Unread = ErrMethod.Error()
 		return w.visit(e)
+	}
+	if f.Stream < len(folders) && f.Stream != *open {
+		if err := w.Memory.Spend(folders[f.Stream].memory); err != nil {
+			return err
+		}
+		*open = f.Stream
 	}
 	var body io.ReadCloser
 	if err := try(func() (err error) { body, err = f.Open(); return err }); err != nil {

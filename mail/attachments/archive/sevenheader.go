@@ -1,11 +1,13 @@
 package archive
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"math/bits"
 
+	"github.com/bodgit/sevenzip"
 	"github.com/ulikunitz/xz/lzma"
 )
 
@@ -132,6 +134,9 @@ func (w *walk) sevenEncoded(d *sevenDir) ([]byte, error) {
 	if err := w.take(f.memory + 2*maxSevenHeader); err != nil {
 		return nil, err
 	}
+	if err := w.Memory.Spend(2 * f.memory); err != nil { // the library does the same again
+		return nil, err
+	}
 	in := io.NewSectionReader(w.At, sevenHead+int64(d.at), int64(d.packed[0]))
 	var plain []byte
 	err := try(func() error {
@@ -175,17 +180,52 @@ func (c *sevenCoder) decode(in io.Reader, size uint64) (io.Reader, error) {
 		head := le.AppendUint64(bytes.Clone(c.properties), size)
 		return lzma.NewReader(io.MultiReader(bytes.NewReader(head), in))
 	case c.id == coderLZMA2 && len(c.properties) == 1:
-		dictionary, ok := dictionary2(c.properties[0])
-		if !ok {
-			return nil, errSeven
-		}
-		return lzma.Reader2Config{DictCap: int(dictionary)}.NewReader2(in)
+		return sevenLZMA2(c.properties, size, in)
 	}
 	return nil, ErrMethod
 }
 
-// need returns the memory that a coder needs to output size octets. ok is false
-// if the coder is not permitted.
+// The library allocates the dictionary that LZMA2 announces, whatever the size
+// of the content.
+func init() {
+	sevenzip.RegisterDecompressor([]byte(coderLZMA2), func(properties []byte, size uint64, in []io.ReadCloser) (io.ReadCloser, error) {
+		if len(in) != 1 || len(properties) != 1 {
+			return nil, errSeven
+		}
+		out, err := sevenLZMA2(properties, size, in[0])
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{out, in[0]}, nil
+	})
+}
+
+// sevenLZMA2 decompresses content of size octets.
+func sevenLZMA2(properties []byte, size uint64, in io.Reader) (io.Reader, error) {
+	dictionary, ok := dictionary2(properties[0])
+	if !ok {
+		return nil, errSeven
+	}
+	dictionary = fitting(dictionary, size)
+	states := sevenStates(size)
+	chunks := &lzma2Chunks{in: bufio.NewReader(in), state: func() error {
+		if states--; states < 0 {
+			return errSeven
+		}
+		return nil
+	}}
+	return lzma.Reader2Config{DictCap: int(dictionary)}.NewReader2(chunks)
+}
+
+// sevenStates is how often LZMA2 content of size octets may begin with new
+// properties. 7-Zip does that once per MiB at most.
+func sevenStates(size uint64) int64 { return 4 + int64(min(size, 128<<20)>>18) }
+
+// need returns the memory that a coder needs for an output of size octets; ok is
+// false if the coder is not permitted.
 func (c *sevenCoder) need(size uint64) (n int64, ok bool) {
 	switch {
 	case smallCoders[c.id]:
@@ -193,10 +233,10 @@ func (c *sevenCoder) need(size uint64) (n int64, ok bool) {
 	case c.id == coderBzip2:
 		return bzip2Memory, true
 	case c.id == coderLZMA && len(c.properties) == 5:
-		return lzmaMemory + int64(min(uint64(le.Uint32(c.properties[1:])), size)), true
+		return lzmaMemory + probabilities(c.properties[0]) + int64(min(uint64(le.Uint32(c.properties[1:])), size)), true
 	case c.id == coderLZMA2 && len(c.properties) == 1:
 		n, ok := dictionary2(c.properties[0])
-		return lzmaMemory + n, ok
+		return lzmaMemory + int64(min(uint64(n), size)) + sevenStates(size)*lzmaState, ok
 	case c.id == coderPPMd && len(c.properties) == 5:
 		return lzmaMemory + int64(le.Uint32(c.properties[1:])), true
 	}

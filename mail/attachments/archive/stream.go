@@ -59,7 +59,7 @@ func (w *walk) lzma() error {
 	if size := le.Uint64(head[5:]); size < uint64(dictionary) {
 		dictionary = int64(size) // the library allocates no more
 	}
-	if err := w.take(lzmaMemory + dictionary); err != nil {
+	if err := w.allocate(lzmaMemory + probabilities(head[0]) + dictionary); err != nil {
 		return err
 	}
 	var z io.Reader
@@ -73,11 +73,12 @@ func (w *walk) lzma() error {
 // zstd needs a window for its output. Each frame declares the window size.
 func (w *walk) zstd() error {
 	window := max(zstdMemory, min(w.Memory.Left()/2, 32<<20))
-	if err := w.take(zstdMemory + 2*window); err != nil {
+	if err := w.allocate(zstdMemory); err != nil {
 		return err
 	}
 	packed := &tally{r: w.Reader}
-	z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+	frames := &zstdFrames{w: w, in: bufio.NewReaderSize(packed, 4096), limit: window}
+	z, err := zstd.NewReader(frames, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(uint64(window)), zstd.WithDecoderMaxMemory(1<<40))
 	if err != nil {
 		return fmt.Errorf("damaged zstd: %w", err)

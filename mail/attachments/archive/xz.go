@@ -3,6 +3,7 @@ package archive
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -12,34 +13,48 @@ import (
 
 var le = binary.LittleEndian
 
-// xz parses the container format (tukaani.org, "The .xz File Format", 1.2.1)
-// itself, because the library allocates every dictionary that a block declares.
-// Checksums of the content are not verified; damaged LZMA2 data is detected
-// anyway.
+// xzBuffer is how far the reader looks ahead for the end of a block.
+const xzBuffer = 128 << 10
+
+// xz reads the container format (tukaani.org, "The .xz File Format", 1.2.1)
+// itself, because the library allocates every dictionary that a block announces.
+// Check sums of the content are skipped: damaged LZMA2 data is noticed as such.
 func (w *walk) xz() error {
 	packed := &tally{r: w.Reader}
-	x := &xzReader{w: w, in: bufio.NewReaderSize(packed, 4096)}
+	if err := w.allocate(xzBuffer); err != nil {
+		return err
+	}
+	x := &xzReader{w: w, in: bufio.NewReaderSize(packed, xzBuffer)}
 	if err := x.streamHeader(); err != nil {
 		return err
 	}
 	return w.compressed("", guarded{x}, packed)
 }
 
-// xzReader decodes streams. Each consists of a header, blocks and an index.
+// maxXZStreams is how many streams of one file are read. Files have several if
+// they were appended to.
+const maxXZStreams = 1000
+
+var errXZStreams = errors.New("too many streams")
+
+// xzReader decodes streams, which consist of a header, blocks, and an index. One
+// decoder reads the chunks of all blocks for which its dictionary is large enough.
 type xzReader struct {
-	w     *walk
-	in    *bufio.Reader
-	check int64    // length of the checksum after each block
-	block *xzBlock // nil between blocks
-	taken int64    // memory reserved for dictionaries
-	err   error    // the first error
+	w       *walk
+	in      *bufio.Reader
+	streams int
+	check   int64 // octets of the check sum after each block
+	chunks  *lzma2Chunks
+	out     *lzma.Reader2 // nil between decoders
+	inBlock bool          // the header of the next block was read
+	need    int64         // dictionary of the block
+	size    int64         // dictionary of out
+	taken   int64         // memory taken for dictionaries
+	stop    error         // why out has ended; errLarger if the next block needs a larger dictionary
+	err     error         // the first error
 }
 
-// xzBlock is the compressed content of a block.
-type xzBlock struct {
-	packed *tally
-	out    *lzma.Reader2
-}
+var errLarger = errors.New("larger dictionary")
 
 func xzDamage(format string, args ...any) error {
 	return fmt.Errorf("damaged xz: "+format, args...)
@@ -47,6 +62,9 @@ func xzDamage(format string, args ...any) error {
 
 // streamHeader reads the magic number and the type of checksum.
 func (x *xzReader) streamHeader() error {
+	if x.streams++; x.streams > maxXZStreams {
+		return errXZStreams
+	}
 	h := make([]byte, 12)
 	if _, err := io.ReadFull(x.in, h); err != nil {
 		return xzDamage("%w", err)
@@ -67,20 +85,66 @@ func (x *xzReader) Read(p []byte) (n int, err error) {
 
 func (x *xzReader) read(p []byte) (int, error) {
 	for {
-		if x.block == nil {
-			if err := x.next(); err != nil {
+		if x.out == nil {
+			if err := x.open(); err != nil {
 				return 0, err
 			}
 		}
-		n, err := x.block.out.Read(p)
+		n, err := x.out.Read(p)
 		if err == io.EOF {
-			pad := -x.block.packed.n & 3
-			x.block, err = nil, x.skip(pad+x.check)
+			x.out = nil
+			if err = x.stop; err == errLarger {
+				err = nil
+			}
 		}
-		if n > 0 || err != nil {
+		if n > 0 || err != nil || len(p) == 0 {
 			return n, err
 		}
 	}
+}
+
+// open makes a decoder for the next block.
+func (x *xzReader) open() error {
+	if !x.inBlock {
+		if err := x.next(); err != nil {
+			return err
+		}
+	}
+	// The previous dictionary is garbage.
+	need := lzmaMemory + x.need
+	if need > x.taken {
+		if err := x.w.take(need - x.taken); err != nil {
+			return err
+		}
+		x.taken = need
+	}
+	if err := x.w.Memory.Spend(xzBuffer + x.need); err != nil {
+		return err
+	}
+	x.size, x.inBlock = x.need, false
+	x.chunks = &lzma2Chunks{in: x.in, state: func() error { return x.w.Memory.Spend(lzmaState) }, end: x.endBlock}
+	var err error
+	x.out, err = lzma.Reader2Config{DictCap: int(x.size)}.NewReader2(x.chunks)
+	if err != nil {
+		return xzDamage("%w", err)
+	}
+	return nil
+}
+
+// endBlock reads what is between the chunks of two blocks. After an error the
+// decoder ends.
+func (x *xzReader) endBlock() error {
+	x.stop = x.skip(-x.chunks.n&3 + x.check)
+	if x.stop == nil {
+		x.stop = x.next()
+	}
+	if x.stop == nil && x.need > x.size {
+		x.stop = errLarger
+	}
+	if x.stop == nil {
+		x.inBlock, x.chunks.n = false, 0
+	}
+	return x.stop
 }
 
 func (x *xzReader) skip(n int64) error {
@@ -180,24 +244,26 @@ func (x *xzReader) blockHeader(size int) error {
 	if !ok {
 		return xzDamage("dictionary size")
 	}
-	// The dictionary of the previous block is no longer in use.
-	if need := lzmaMemory + dictionary; need > x.taken {
-		if err := x.w.take(need - x.taken); err != nil {
-			return err
-		}
-		x.taken = need
+	x.need, x.inBlock = max(lzma.MinDictCap, dictionary), true
+	if x.need > x.size {
+		x.need = x.fit(x.need)
 	}
-	b := &xzBlock{packed: &tally{r: x.in}}
-	var err error
-	b.out, err = lzma.Reader2Config{DictCap: int(dictionary)}.NewReader2(b.packed)
-	if err != nil {
-		return xzDamage("%w", err)
-	}
-	x.block = b
 	return nil
 }
 
-// dictionary2 decodes an LZMA2 dictionary size.
+// fit returns the part of a dictionary that the next block can use, if its end
+// can be seen.
+func (x *xzReader) fit(dictionary int64) int64 {
+	for _, ahead := range []int{x.in.Buffered(), x.in.Size()} {
+		b, _ := x.in.Peek(ahead)
+		if size, ok := lzma2Size(b); ok {
+			return fitting(dictionary, size)
+		}
+	}
+	return dictionary
+}
+
+// dictionary2 decodes the size of an LZMA2 dictionary.
 func dictionary2(c byte) (int64, bool) {
 	if c >= 40 {
 		return 1<<32 - 1, c == 40
