@@ -139,8 +139,16 @@ func (s *Server) records(ctx context.Context, k inspect.Key) ([]story.Entry, err
 
 // answer shows a trace in the requested format.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c choices, until time.Time) {
-	rep, err := s.inspector(r, c).Inspect(r.Context(), raw)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), s.maxTrace)
+	defer cancel()
+	rep, err := s.inspector(r, c).Inspect(ctx, raw)
+	switch {
+	case r.Context().Err() != nil:
+		return // the client left
+	case errors.Is(err, context.DeadlineExceeded):
+		s.fail(w, r, http.StatusServiceUnavailable, fmt.Sprintf("The trace took longer than %s and was stopped. Try again with the header alone.", trace.Words(s.maxTrace)))
+		return
+	case err != nil:
 		s.fail(w, r, http.StatusUnprocessableEntity, "The input cannot be read: "+err.Error()+".")
 		return
 	}

@@ -115,6 +115,7 @@ type Server struct {
 	links    *links
 	secret   [32]byte // signs form tokens; random for each process
 	working  chan struct{}
+	maxTrace time.Duration // for one trace
 
 	http  *http.Server
 	conns *handover
@@ -129,7 +130,7 @@ const (
 
 // New returns the server of one web block.
 func New(cfg Config, env Env) (*Server, error) {
-	s := &Server{cfg: cfg, env: env, sessions: newSessions(cfg.SessionTime, env.Account), links: &links{dir: env.Links, most: cfg.KeepLinks}, working: make(chan struct{}, maxWorking), conns: newHandover()}
+	s := &Server{cfg: cfg, env: env, sessions: newSessions(cfg.SessionTime, env.Account), links: &links{dir: env.Links, most: cfg.KeepLinks}, working: make(chan struct{}, maxWorking), maxTrace: 10 * time.Second, conns: newHandover()}
 	rand.Read(s.secret[:])
 	var err error
 	if s.html, err = template.New("").Funcs(functions).ParseFS(pages, "pages/*.html"); err != nil {

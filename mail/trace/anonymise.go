@@ -82,8 +82,15 @@ func tokenByte(c byte) bool {
 	return isLetter(c) || isDigit(c) || c >= 128 || strings.IndexByte("._-+@:%/=!#$&'*", c) >= 0
 }
 
+// maxToken is the length above which a token, longer than any name, is replaced as
+// a whole: the time to take one apart grows with the square of its length.
+const maxToken = 500
+
 // token replaces one token, as a whole or in parts.
 func (a *Anonymiser) token(w string) string {
+	if len(w) > maxToken {
+		a.word(w, "text")
+	}
 	if p := a.words[strings.ToLower(w)]; p != "" {
 		return p
 	}

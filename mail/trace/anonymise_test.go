@@ -30,3 +30,10 @@ func TestAnonymise(t *testing.T) {
 		t.Errorf("the trace changed: %s\n%s", anon.Verdict(), got)
 	}
 }
+
+func TestAnonymiseLongToken(t *testing.T) {
+	a := NewAnonymiser(Read([]byte("From: ann@a.example\n"), Options{}))
+	if got := a.Text(strings.Repeat("=", 1<<20) + "ann@a.example"); got != "text1" {
+		t.Errorf("%d octets: %.80s", len(got), got)
+	}
+}

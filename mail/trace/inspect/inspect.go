@@ -43,7 +43,7 @@ type Report struct {
 // Inspect examines a message or a pasted header. It returns an error if raw
 // contains no header field or ctx is done.
 func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
-	in, err := intake.Read(raw)
+	in, err := intake.Read(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +57,9 @@ func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
 		}
 		o.Seals = append(o.Seals, now.seals...)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	r.Trace = trace.Read(in.Head, o)
 	if now != nil {
 		now.sender(ctx, r.Trace)
@@ -68,6 +71,9 @@ func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
 	}
 	if r.Content != nil {
 		r.Trace.Findings = append(r.Trace.Findings, r.Content.findings...)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	if in.Bounce != nil && len(in.Bounce.Original) > 0 {
 		o.Seals, o.Excerpt = i.Options.Seals, true

@@ -45,7 +45,7 @@ func TestFreeTextBounces(t *testing.T) {
 			[]string{"bob@b.example"}, "5.1.1", "no such user", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, err := Read([]byte(c.in))
+			in, err := Read(t.Context(), []byte(c.in))
 			if err != nil || in.Bounce == nil {
 				t.Fatalf("%v %+v", err, in)
 			}
@@ -78,7 +78,7 @@ func TestNotABounce(t *testing.T) {
 		"From: postmaster@a.example\n\nThe server will be down at 4:30.\n",
 		"Return-Path: <>\nFrom: bob@b.example\n\nI am out of the office until 12 May.\n",
 	} {
-		if got, err := Read([]byte(in)); err != nil || got.Bounce != nil {
+		if got, err := Read(t.Context(), []byte(in)); err != nil || got.Bounce != nil {
 			t.Errorf("%q: %v %+v", in, err, got.Bounce)
 		}
 	}
@@ -118,7 +118,7 @@ buy
 `
 
 func TestComplaint(t *testing.T) {
-	in, err := Read([]byte(complaint))
+	in, err := Read(t.Context(), []byte(complaint))
 	if err != nil || in.Bounce == nil || in.Bounce.Complaint == nil {
 		t.Fatalf("%v %+v", err, in)
 	}
@@ -132,7 +132,7 @@ func TestComplaint(t *testing.T) {
 	}
 	// A report that contains only its type is still a complaint.
 	bare := strings.Replace(complaint, "Incidents: 3", "Incidents: -1", 1)
-	if in, err := Read([]byte(bare)); err != nil || in.Bounce.Complaint.Incidents != 1 {
+	if in, err := Read(t.Context(), []byte(bare)); err != nil || in.Bounce.Complaint.Incidents != 1 {
 		t.Errorf("%v %+v", err, in)
 	}
 }
@@ -141,7 +141,7 @@ func TestComplaint(t *testing.T) {
 // message.
 func TestReferences(t *testing.T) {
 	const id = "01m83cchqfy872as"
-	in, err := Read([]byte(strings.Replace(strings.Replace(report, "From: ", "In-Reply-To: <m1@a.example>\nFrom: ", 1),
+	in, err := Read(t.Context(), []byte(strings.Replace(strings.Replace(report, "From: ", "In-Reply-To: <m1@a.example>\nFrom: ", 1),
 		"\n\nFinal-Recipient:", "\nOriginal-Envelope-Id: env7\nX-Hoplite-Id: "+id+"\n\nFinal-Recipient:", 1)))
 	if err != nil || in.Bounce == nil {
 		t.Fatalf("%v %+v", err, in)
@@ -152,8 +152,8 @@ func TestReferences(t *testing.T) {
 	if in.Pasted || in.Outlook {
 		t.Errorf("an intact report is taken for a copy: %+v", in)
 	}
-	// A quoted copy may be incomplete, so missing fields prove nothing.
-	if in, err := Read([]byte("> " + strings.ReplaceAll(strings.TrimSuffix(clean(t), "\n"), "\n", "\n> "))); err != nil || !in.Pasted {
+	// A quoted copy has lost something, so that missing fields prove nothing.
+	if in, err := Read(t.Context(), []byte("> "+strings.ReplaceAll(strings.TrimSuffix(clean(t), "\n"), "\n", "\n> "))); err != nil || !in.Pasted {
 		t.Errorf("%v, pasted %v", err, in.Pasted)
 	}
 }

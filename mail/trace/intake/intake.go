@@ -7,6 +7,7 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"html"
 	"strings"
@@ -14,8 +15,12 @@ import (
 	"unicode/utf8"
 )
 
-// MaxInput is the maximum number of bytes read from an input.
-const MaxInput = 64 << 20
+// MaxInput is the number of bytes read of an input, and maxFields that of the
+// fields of its header, as many as mail/trace reads.
+const (
+	MaxInput  = 64 << 20
+	maxFields = 20_000
+)
 
 // Input is one pasted or uploaded message.
 type Input struct {
@@ -61,37 +66,46 @@ func (in *Input) Message() []byte {
 	return append(append(whole, end...), in.Body...)
 }
 
-// Read extracts a message from raw. It returns an error only if raw contains no
-// header field.
-func Read(raw []byte) (*Input, error) {
+// Read extracts a message from raw. It returns an error only if there is no
+// header field or ctx is done.
+func Read(ctx context.Context, raw []byte) (*Input, error) {
 	in := &Input{Messages: 1}
 	if len(raw) > MaxInput {
 		raw = raw[:MaxInput]
 		in.repaired("only the first %d MiB were read", MaxInput>>20)
 	}
 	if bytes.HasPrefix(raw, oleMagic) {
-		if err := in.readMsg(raw); err != nil {
+		if err := in.readMsg(ctx, raw); err != nil {
 			return nil, err
 		}
 		return in, nil
 	}
-	text := in.characters(raw)
-	text = in.lineEnds(text)
-	text = in.envelope(text)
-	text = in.intro(text)
-	text = in.quoting(text)
+	text, err := steps(ctx, raw, in.characters, in.lineEnds, in.envelope, in.intro, in.quoting)
+	if err != nil {
+		return nil, err
+	}
 	head, body := split(text)
-	head, body = in.doubleSpaced(head, body)
-	head = in.quotedPrintable(head)
-	head = in.entities(head)
-	head = in.spaces(head)
-	head = in.oneLine(head)
-	in.Head, in.Body = in.folding(head), body
+	head, in.Body = in.doubleSpaced(head, body)
+	in.Head, err = steps(ctx, head, in.quotedPrintable, in.entities, in.spaces, in.oneLine, in.folding, in.firstFields)
+	if err != nil {
+		return nil, err
+	}
 	if !hasField(in.Head) {
 		return nil, fmt.Errorf("no header field found: this is not a message")
 	}
 	in.Bounce = readBounce(in.Head, in.Body)
-	return in, nil
+	return in, ctx.Err()
+}
+
+// steps makes repairs one after the other, until ctx is done.
+func steps(ctx context.Context, b []byte, repairs ...func([]byte) []byte) ([]byte, error) {
+	for _, repair := range repairs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		b = repair(b)
+	}
+	return b, nil
 }
 
 // characters converts UTF-16 to UTF-8 and removes a byte order mark.
@@ -341,8 +355,23 @@ func (in *Input) folding(head []byte) []byte {
 	return out
 }
 
-// isField reports whether a line begins with "Name:". Times such as "08:30:06"
-// and addresses such as "2001:db8::1" do not count.
+// firstFields removes the fields of a header beyond maxFields.
+func (in *Input) firstFields(head []byte) []byte {
+	fields, at := 0, 0
+	for line := range bytes.SplitAfterSeq(head, []byte{'\n'}) {
+		if len(line) > 0 && line[0] != ' ' && line[0] != '\t' {
+			if fields++; fields > maxFields {
+				in.pasted("only the first %d fields were read", maxFields)
+				return head[:at]
+			}
+		}
+		at += len(line)
+	}
+	return head
+}
+
+// isField reports whether a line begins with "Name:", other than a time such as
+// "08:30:06" or an address such as "2001:db8::1".
 func isField(l []byte) bool {
 	colon := bytes.IndexByte(l, ':')
 	if colon < 2 || colon > 76 {

@@ -63,7 +63,7 @@ func TestRepairs(t *testing.T) {
 		{"Outlook", string(msgFile(head)), "Outlook"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, err := Read([]byte(strings.ReplaceAll(c.in, "~", " ")))
+			in, err := Read(t.Context(), []byte(strings.ReplaceAll(c.in, "~", " ")))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestRepairs(t *testing.T) {
 		})
 	}
 	for _, bad := range []string{"", "hello", "\n\n", "no header here\nat all\n", string(oleMagic), "\xff\xfe"} {
-		if _, err := Read([]byte(bad)); err == nil {
+		if _, err := Read(t.Context(), []byte(bad)); err == nil {
 			t.Errorf("%q was taken for a message", bad)
 		}
 	}
@@ -118,7 +118,7 @@ func TestOutlookFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Read(raw); err == nil || !strings.Contains(err.Error(), "has no Internet headers") {
+		if _, err := Read(t.Context(), raw); err == nil || !strings.Contains(err.Error(), "has no Internet headers") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -130,7 +130,7 @@ func file(t *testing.T, name string) *Input {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := Read(raw)
+	in, err := Read(t.Context(), raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestRepeatedProperty(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	in, err := Read(b)
+	in, err := Read(t.Context(), b)
 	if err != nil || !bytes.Contains(in.Head, []byte("b.example")) {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestBounce(t *testing.T) {
 		{"qmail", "Return-Path: <>\nFrom: MAILER-DAEMON@a.example\n\nHi. This is the qmail-send program at a.example.\n\n<bob@b.example>:\n192.0.2.9 does not like recipient.\nRemote host said: 550 5.7.1 relaying denied\nGiving up.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <ann@a.example>\nReceived: (qmail 1 invoked by uid 3); 12 May 2026 08:30:05 -0000\nFrom: ann@a.example\n", "bob@b.example", "5.7.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, err := Read([]byte(c.in))
+			in, err := Read(t.Context(), []byte(c.in))
 			if err != nil || in.Bounce == nil || len(in.Bounce.Recipients) != 1 {
 				t.Fatalf("%v %+v", err, in)
 			}
@@ -232,7 +232,7 @@ func TestBounce(t *testing.T) {
 			}
 		})
 	}
-	if in, err := Read([]byte(clean(t))); err != nil || in.Bounce != nil {
+	if in, err := Read(t.Context(), []byte(clean(t))); err != nil || in.Bounce != nil {
 		t.Errorf("an ordinary message is a bounce: %+v %v", in, err)
 	}
 }
@@ -244,7 +244,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(utf16le("From: a@b.example\n\nx", true))
 	f.Add([]byte("From x\nA: =3D=\n b\n\nFrom y\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in, err := Read(b)
+		in, err := Read(t.Context(), b)
 		if err != nil {
 			return
 		}

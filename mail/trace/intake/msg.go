@@ -24,7 +24,7 @@ const (
 // readMsg reads the Internet headers of an Outlook .msg file. Such a file is a small
 // file system: each property is a stream whose name ends in its tag and type, 001F
 // for UTF-16 and 001E for bytes.
-func (in *Input) readMsg(raw []byte) (err error) {
+func (in *Input) readMsg(ctx context.Context, raw []byte) (err error) {
 	defer func() {
 		// The container library may panic on malicious input.
 		if r := recover(); r != nil {
@@ -33,12 +33,15 @@ func (in *Input) readMsg(raw []byte) (err error) {
 	}()
 	share := memory.Content.Share(0)
 	defer share.Close()
-	doc, err := ole.Open(context.Background(), bytes.NewReader(raw), int64(len(raw)), share)
+	doc, err := ole.Open(ctx, bytes.NewReader(raw), int64(len(raw)), share)
 	if err != nil {
 		return fmt.Errorf("read Outlook message: %w", err)
 	}
 	props := map[string]string{}
 	for range 10_000 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		e, err := doc.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -76,7 +79,7 @@ func (in *Input) readMsg(raw []byte) (err error) {
 		head = rest
 	}
 	h, _ := split([]byte(head))
-	in.Head, in.Body = in.folding(h), []byte(props[propBody])
+	in.Head, in.Body = in.firstFields(in.folding(h)), []byte(props[propBody])
 	if !hasField(in.Head) {
 		return errors.New("the headers of this Outlook message cannot be read")
 	}

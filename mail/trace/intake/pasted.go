@@ -61,11 +61,13 @@ func (in *Input) spaces(head []byte) []byte {
 	return head
 }
 
-// splitFields lists the field names that are recognised in the middle of a
-// line.
-var splitFields = []string{"Received: ", "From: ", "To: ", "Cc: ", "Subject: ", "Date: ", "Message-ID: ", "Message-Id: ",
-	"Return-Path: ", "Delivered-To: ", "Reply-To: ", "MIME-Version: ", "Content-Type: ", "X-Received: ",
-	"Authentication-Results: ", "Received-SPF: ", "DKIM-Signature: "}
+// splitFields holds the fields that are recognised in the middle of a line.
+var splitFields = map[string]bool{"Received": true, "From": true, "To": true, "Cc": true, "Subject": true, "Date": true, "Message-ID": true, "Message-Id": true,
+	"Return-Path": true, "Delivered-To": true, "Reply-To": true, "MIME-Version": true, "Content-Type": true, "X-Received": true,
+	"Authentication-Results": true, "Received-SPF": true, "DKIM-Signature": true}
+
+// longestSplit is the length of the longest of splitFields.
+const longestSplit = len("Authentication-Results")
 
 // oneLine separates fields that share a line. A Received field never contains
 // another field, and no other field contains "Received: from".
@@ -74,7 +76,7 @@ func (in *Input) oneLine(head []byte) []byte {
 	split := 0 // fields
 	for line := range bytes.SplitAfterSeq(head, []byte{'\n'}) {
 		if joined(line) {
-			for i := nextField(line); i >= 0; i = nextField(line) {
+			for i, _ := nextField(line); i >= 0; i, _ = nextField(line) {
 				out = append(append(out, bytes.TrimRight(line[:i], " \t;")...), '\n')
 				line = line[i:]
 				split++
@@ -94,15 +96,22 @@ func joined(line []byte) bool {
 	return bytes.HasPrefix(line, []byte("Received:")) || bytes.Contains(line, []byte(" Received: from ")) || bytes.Contains(line, []byte(" Received: by "))
 }
 
-// nextField returns the position of the next field within a line, or -1.
-func nextField(line []byte) int {
-	first := -1
-	for _, name := range splitFields {
-		if i := bytes.Index(line, []byte(" "+name)); i >= 0 && (first < 0 || i+1 < first) {
-			first = i + 1
+// nextField returns the position of the next field in a line, or -1, and the number
+// of octets read. It reads no further than the name of this field, so that
+// splitting a line takes one pass.
+func nextField(line []byte) (next, read int) {
+	for at := 0; ; {
+		i := bytes.Index(line[at:], []byte(": "))
+		if i < 0 {
+			return -1, len(line)
 		}
+		colon := at + i
+		from := max(0, colon-longestSplit-1)
+		if space := bytes.LastIndexByte(line[from:colon], ' '); space >= 0 && splitFields[string(line[from+space+1:colon])] {
+			return from + space + 1, colon + 2
+		}
+		at = colon + 1
 	}
-	return first
 }
 
 // shared describes how many fields shared a line.

@@ -1,6 +1,10 @@
 package intake
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -25,7 +29,7 @@ func TestPasted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			in, err := Read(raw)
+			in, err := Read(t.Context(), raw)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +73,7 @@ func TestPastedVariants(t *testing.T) {
 		{"folding by non-breaking spaces", "Subject: a\n\u00a0\u00a0b\n", "Subject: a\n  b\n", "non-breaking"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, err := Read([]byte(c.in))
+			in, err := Read(t.Context(), []byte(c.in))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,6 +82,100 @@ func TestPastedVariants(t *testing.T) {
 			}
 			if got := strings.Join(in.Repairs, "; "); !strings.Contains(got, c.repair) || c.repair == "" && got != "" {
 				t.Errorf("repairs %q, want %q", got, c.repair)
+			}
+		})
+	}
+}
+
+// sharing returns a line of n fields.
+func sharing(n int) []byte {
+	return bytes.Repeat([]byte("Received: from a.test by b.test; Mon, 30 Nov 2026 17:00:00 +0000 "), n)
+}
+
+// TestSharedLineIsReadOnce counts the octets read to split a line. Each search once
+// read the whole rest of the line.
+func TestSharedLineIsReadOnce(t *testing.T) {
+	read := func(n int) int {
+		line, sum, fields := sharing(n), 0, 1
+		for {
+			next, read := nextField(line)
+			sum += read
+			if next < 0 {
+				break
+			}
+			line, fields = line[next:], fields+1
+		}
+		if fields != n {
+			t.Errorf("%d fields, want %d", fields, n)
+		}
+		return sum
+	}
+	for n := 100; n <= 12_800; n *= 2 {
+		if got, size := read(n), len(sharing(n)); got > size+n*(longestSplit+2) {
+			t.Errorf("%d fields: %d octets read of %d", n, got, size)
+		}
+		if one, two := read(n), read(2*n); two > 2*one+longestSplit {
+			t.Errorf("%d octets read for %d fields, %d for twice as many", one, n, two)
+		}
+	}
+}
+
+// TestMemoryIsLinear compares the allocations for an input and one twice as long.
+func TestMemoryIsLinear(t *testing.T) {
+	for name, line := range map[string]string{
+		"shared line": string(sharing(1)), "quoted": "> Received: from a.test by b.test; Mon, 30 Nov 2026 17:00:00 +0000\n",
+		"double-spaced": "X-One: 1\n\n", "lost folding": "by b.test\n", "quoted-printable": "X-One: =3D=\n",
+	} {
+		count := func(n int) float64 {
+			in := []byte("From: a@a.example\n" + strings.Repeat(line, n))
+			return testing.AllocsPerRun(1, func() {
+				if _, err := Read(t.Context(), in); err != nil {
+					t.Error(name, err)
+				}
+			})
+		}
+		if one, two := count(4000), count(8000); two > 2*one+100 {
+			t.Errorf("%s: %v allocations, and %v for twice the input", name, one, two)
+		}
+	}
+}
+
+func TestMostFields(t *testing.T) {
+	for name, in := range map[string][]byte{"one line": sharing(maxFields + 5), "lines": bytes.Repeat([]byte("X-One: 1\n"), maxFields+5)} {
+		read, err := Read(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(read.Head, []byte{'\n'}); n != maxFields || !strings.Contains(strings.Join(read.Repairs, "; "), "only the first 20000 fields") {
+			t.Errorf("%s: %d fields, repairs %q", name, n, read.Repairs)
+		}
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if in, err := Read(ctx, sharing(10)); in != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", in, err)
+	}
+	// A step after which the context is done is the last one.
+	ctx, cancel = context.WithCancel(t.Context())
+	ran := 0
+	step := func(b []byte) []byte { ran++; cancel(); return b }
+	if _, err := steps(ctx, nil, step, step); ran != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d steps, %v", ran, err)
+	}
+}
+
+func BenchmarkSharedLine(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			in := sharing(n)
+			b.SetBytes(int64(len(in)))
+			for b.Loop() {
+				if _, err := Read(b.Context(), in); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}
