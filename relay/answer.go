@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -89,7 +90,7 @@ func (s *Server) verify(verb, arg string) mail.Reply {
 		return *r
 	}
 	switch {
-	case len(here) == 0 && !s.ours(addr):
+	case len(here) == 0 && (!s.ours(addr) || errors.Is(err, alias.ErrMistake)):
 		return *mail.NewReply(252, "2.5.0", "Cannot VRFY user, but will accept message and attempt delivery")
 	case len(here) == 0:
 		return *mail.NewReply(550, "5.1.1", "No such user")

@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"hoplite/mail"
@@ -49,6 +50,9 @@ type end struct {
 // own final addresses, the others received the message at that time.
 func (o *Router) find(tx *mail.Transaction, r mail.Rcpt) ([]end, error) {
 	found, err := o.addresses.Resolve(string(r.To))
+	if errors.Is(err, alias.ErrMistake) {
+		return nil, mail.AsReply(err)
+	}
 	if err != nil || len(found.Finals) == 0 {
 		return nil, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: no such user", Cause: err}
 	}

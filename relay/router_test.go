@@ -133,3 +133,18 @@ func TestRouterSend(t *testing.T) {
 		t.Errorf("%d handoffs of the boxes not closed", boxes.open)
 	}
 }
+
+// mistaken is a book in which every alias has a mistake.
+type mistaken struct{}
+
+func (mistaken) Ours(string) bool { return true }
+
+func (mistaken) Resolve(string) (alias.Resolved, error) { return alias.Resolved{}, alias.ErrMistake }
+
+// Queued mail to an address whose alias has a mistake waits.
+func TestRouterWithAliasMistake(t *testing.T) {
+	_, err := (&Router{addresses: mistaken{}}).find(mail.NewTransaction(mail.Client{}, ""), mail.Rcpt{To: "ann@example.org"})
+	if r := mail.AsReply(err); r == nil || r.Permanent() {
+		t.Errorf("%v", err)
+	}
+}

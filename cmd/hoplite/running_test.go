@@ -154,6 +154,19 @@ func TestAliasCommands(t *testing.T) {
 		{"alias test x@nowhere.example", 1, "no route takes mail for x@nowhere.example"},
 		{"alias add a@mail.example.org b@mail.example.org", 0, "warning: there is no account b@mail.example.org"},
 		{"alias add b@mail.example.org a@mail.example.org", 1, "not changed: b@mail.example.org: address resolves to itself"},
+		{"alias add @d1.test @d2.test", 0, "@d1.test -> @d2.test"},
+		{"alias add @d2.test @d1.test", 1, "not changed: any-name@d2.test: address resolves to itself"},
+		{"alias add c@d2.test c@d1.test", 1, "not changed: c@d2.test: address resolves to itself"},
+		{"alias add @d2.test q@mail.example.org", 0, "@d2.test -> q@mail.example.org"},
+		{"alias add q@mail.example.org z@d1.test", 1, "not changed: q@mail.example.org: address resolves to itself"},
+		{"alias add z@d1.test ann@mail.example.org", 0, ""},
+		{"alias add q@mail.example.org z@d1.test", 0, ""},
+		{"alias remove z@d1.test", 1, "address resolves to itself"},
+		{"alias remove q@mail.example.org", 0, "removed"},
+		{"alias remove z@d1.test", 0, "removed"},
+		{"alias remove @d1.test", 0, "removed"},
+		{"alias remove @d2.test", 0, "removed"},
+		{"alias add x\x01@mail.example.org ann@mail.example.org", 1, "control character U+0001"},
 		{"alias add x@mail.example.org |/bin/sh", 1, "only addresses are allowed"},
 		{"alias add part@mail.example.org ann@mail.example.org x@nowhere.example", 0, `chain "in" refuses mail for part@mail.example.org`},
 		{"alias test part@mail.example.org", 1, `chain "in" refuses mail`},
@@ -174,7 +187,37 @@ func TestAliasCommands(t *testing.T) {
 	}
 }
 
-// check --json prints the findings or the plan.
+// A mistake in one alias stops neither the start nor a reload; check reports it.
+func TestServeWithAliasMistakes(t *testing.T) {
+	path := sitetest.Write(t, strings.Replace(runningConfig, `to  = ["local"]`, `to  = ["local", "d1.test", "d2.test"]`, 1), map[string]string{
+		"users":   "ann@mail.example.org\n",
+		"aliases": "@d1.test @d2.test\n@d2.test @d1.test\nbad@mail.example.org x@\ngood@mail.example.org ann@mail.example.org\n",
+	})
+	startServer(t, path)
+	for _, c := range []struct {
+		line string
+		code int
+		want []string
+	}{
+		{"reload", 0, []string{"aliases:1:1", "aliases:2:1", "aliases:3:1"}},
+		{"check", 1, []string{"aliases:1:1: any-name@d1.test", "address resolves to itself", "aliases:3:1:", `bad@mail.example.org: "x@": no domain`, "3 mistakes"}},
+		{"explain --to good@mail.example.org", 0, []string{"good@mail.example.org -> ann@mail.example.org (aliases:4)"}},
+		{"explain --to bad@mail.example.org", 1, []string{"451"}},
+		{"explain --to x@d1.test", 1, []string{"5.4.6"}},
+	} {
+		out, code := runLine(t, "", append(strings.Fields(c.line), "-c", path)...)
+		for _, want := range c.want {
+			if code != c.code || !strings.Contains(out, want) {
+				t.Errorf("%s: exit %d, want %d with %q:\n%s", c.line, code, c.code, want, out)
+			}
+		}
+	}
+	if out, code := runLine(t, "", "user", "unblock", "eve\x1b[31m", "-c", path); code != 1 || !strings.Contains(out, "not blocked: eve·[31m\n") {
+		t.Errorf("user unblock: exit %d: %q", code, out)
+	}
+}
+
+// check --json has the findings, or the plan.
 func TestCheckJSON(t *testing.T) {
 	path := sitetest.Write(t, runningConfig, nil)
 	out, code := runLine(t, "", "check", "--json", "-c", path)

@@ -27,6 +27,9 @@ type Diagnostic struct {
 	Detail string
 	// Warning marks a finding that does not prevent the use of the file.
 	Warning bool
+	// Tolerated marks a mistake that concerns a single entry of a list: the server
+	// starts without the entry.
+	Tolerated bool
 }
 
 // Diagnostics collects findings in any order.
@@ -43,8 +46,12 @@ func (d *Diagnostics) Add(r Range, summary, detail string) {
 	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail})
 }
 
-// Warn adds a warning at r, for a setting that is valid but probably
-// unintended.
+// Tolerate adds a mistake at r that does not prevent the start.
+func (d *Diagnostics) Tolerate(r Range, summary, detail string) {
+	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail, Tolerated: true})
+}
+
+// Warn adds a warning at r: valid, but probably unintended.
 func (d *Diagnostics) Warn(r Range, summary, detail string) {
 	d.add(Diagnostic{Where: r, Summary: summary, Detail: detail, Warning: true})
 }
@@ -68,6 +75,11 @@ func (d *Diagnostics) Mistakes() int {
 	return n
 }
 
+// Tolerated returns the mistakes that do not prevent the start, in file order.
+func (d *Diagnostics) Tolerated() []Diagnostic {
+	return slices.DeleteFunc(d.All(), func(one Diagnostic) bool { return !one.Tolerated })
+}
+
 // All returns the findings in file order.
 func (d *Diagnostics) All() []Diagnostic {
 	list := slices.Clone(d.list)
@@ -80,11 +92,11 @@ func (d *Diagnostics) All() []Diagnostic {
 	return list
 }
 
-// Warnings returns the warnings as printed by Write, one string each.
+// Warnings returns the warnings and tolerated mistakes as Write prints them, one text each.
 func (d *Diagnostics) Warnings() []string {
 	var texts []string
 	for _, one := range d.All() {
-		if one.Warning {
+		if one.Warning || one.Tolerated {
 			var b strings.Builder
 			d.write(&b, one)
 			texts = append(texts, strings.TrimRight(b.String(), "\n"))
@@ -93,10 +105,10 @@ func (d *Diagnostics) Warnings() []string {
 	return texts
 }
 
-// Err returns nil if there are no mistakes, and otherwise an error with the
-// text that Write prints.
+// Err returns nil if there are no mistakes but tolerated ones, else an error with the text that
+// Write prints.
 func (d *Diagnostics) Err() error {
-	if d.Mistakes() == 0 {
+	if d.Mistakes() == len(d.Tolerated()) {
 		return nil
 	}
 	return diagError{d}

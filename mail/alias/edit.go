@@ -1,7 +1,10 @@
 package alias
 
 import (
+	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"hoplite/mail"
 )
@@ -51,5 +54,20 @@ func Set(text, pattern string, to []string) string {
 // line of its alias; ok is false if it has no alias.
 func (t *Table) Lookup(pattern string) (to []string, line int, ok bool) {
 	e, ok := t.get(mail.Key(pattern))
-	return e.to, e.line, ok
+	return e.to, e.line, ok && e.err == nil
+}
+
+// CheckText returns an error if an address has characters that an editor or a
+// terminal does not show as they are: control characters, line and paragraph
+// separators, or octets that are not UTF-8.
+func CheckText(address string) error {
+	if !utf8.ValidString(address) {
+		return fmt.Errorf("%q is not valid UTF-8", address)
+	}
+	for _, r := range address {
+		if unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) {
+			return fmt.Errorf("%q has the control character %U", address, r)
+		}
+	}
+	return nil
 }

@@ -45,7 +45,20 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// Parse accepts the output of Set, and no other alias changes.
+func TestCheckText(t *testing.T) {
+	for _, bad := range []string{"a\x00@b.example", "a\n@b.example", "a\x7f", "a\u0085", "a\u2028", "\u2029a", "a\xff@b.example"} {
+		if CheckText(bad) == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+	for _, good := range []string{"ann@example.org", "größe@bücher.example", "@example.org", "\"a b\"@example.org"} {
+		if err := CheckText(good); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What Set writes is what Parse reads, and no other alias changes.
 func FuzzSet(f *testing.F) {
 	f.Add(testAliases, "info@example.org", "x@y.example")
 	f.Add("a b\n c\n#d\n e\n", "a", "z")

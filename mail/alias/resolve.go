@@ -130,7 +130,10 @@ func (w *walk) visit(written, folder string, depth int) error {
 	if depth > maxDepth || len(w.seen) > maxFinals {
 		return ErrTooMany
 	}
-	to, by, sub := w.rule(key)
+	to, by, sub, err := w.rule(key)
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", key, ErrMistake, err)
+	}
 	if sub != "" && folder == "" {
 		folder = sub
 	}
@@ -171,20 +174,20 @@ func (w *walk) host() string {
 
 // rule returns the first rule for an address: an alias, then an account, then
 // the sub-address, the postmaster and the catch-all. An address without a rule
-// is final.
-func (w *walk) rule(key string) (to []string, by, folder string) {
+// is final. An error is the mistake in its alias.
+func (w *walk) rule(key string) (to []string, by, folder string, err error) {
 	if a, ok := w.alias(key); ok {
-		return a.to, fmt.Sprintf("aliases:%d", a.line), ""
+		return a.to, fmt.Sprintf("aliases:%d", a.line), "", a.err
 	}
 	if _, _, ok := w.account(key); ok {
-		return nil, "", ""
+		return nil, "", "", nil
 	}
 	local, domain := split(key)
 	if base, sub, ok := w.subAddress(local, domain); ok {
-		return []string{base}, "sub-address", sub
+		return []string{base}, "sub-address", sub, nil
 	}
 	if local == "postmaster" && w.postmaster != "" && w.postmaster != key && w.isLocal(domain, w.t) {
-		return []string{w.postmaster}, "postmaster", ""
+		return []string{w.postmaster}, "postmaster", "", nil
 	}
 	if a, ok := w.t.get("@" + domain); ok {
 		for _, t := range a.to {
@@ -193,15 +196,18 @@ func (w *walk) rule(key string) (to []string, by, folder string) {
 			}
 			to = append(to, t)
 		}
-		return to, fmt.Sprintf("catch-all aliases:%d", a.line), ""
+		return to, fmt.Sprintf("catch-all aliases:%d", a.line), "", a.err
 	}
 	if local == "postmaster" && w.isLocal(domain, w.t) {
 		// RFC 5321, 4.5.1: mail for the postmaster must be accepted.
 		if a := w.accounts.Keeper(); a != "" {
-			return []string{a}, "postmaster, as none is configured", ""
+			return []string{a}, "postmaster, as none is configured", "", nil
 		}
 	}
-	return nil, "", ""
+	if w.t != nil && w.t.unread != nil && w.isLocal(domain, w.t) {
+		return nil, "", "", w.t.unread // it may be the alias for this address
+	}
+	return nil, "", "", nil
 }
 
 // subAddress splits user+folder if user has an alias or account.

@@ -204,7 +204,7 @@ func TestAliasMistakes(t *testing.T) {
 		{"half an address", "a@b.example x@\n", "no domain after the @"},
 		{"a dot", ". @b\n", "only a whole domain"},
 		{"long", "a@b.example x@y\n" + strings.Repeat("  "+strings.Repeat("x", 1000)+"\n", 300), "aliases:1: longer than"},
-		{"too long a line", strings.Repeat("x", 300<<10), "aliases:1: bufio.Scanner: token too long"},
+		{"too long a line", strings.Repeat("x", 300<<10), "aliases:1: longer than"},
 		{"to a domain", "a@b.example @c.example\n", "only a whole domain"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -212,6 +212,41 @@ func TestAliasMistakes(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// An address whose alias has a mistake has to wait; all others are resolved.
+func TestResolveWithMistakes(t *testing.T) {
+	const long = 300 << 10
+	for _, c := range []struct{ name, text, addr string }{
+		{"no target", "a@b.example\n", "a@b.example"},
+		{"of an account", "ann@example.org x@\n", "ann@example.org"},
+		{"aliases(5)", "root: ann\n", "root@localhost"},
+		{"twice", "a@b.example x\na@b.example y\n", "a@b.example"},
+		{"quote", "a@b.example \"x@y\n", "a@b.example"},
+		{"sub-address", "a@b.example x@\n", "a+s@b.example"},
+		{"catch-all", "@b.example x@\n", "a@b.example"},
+		{"through another", "c@b.example bob@example.org a@b.example\na@b.example x@\n", "c@b.example"},
+		{"address not known", "\"a b@b.example bob@example.org\n", "a@b.example"},
+		{"indented", "  a@b.example bob@example.org\n", "a@b.example"},
+		{"long", "a@b.example " + strings.Repeat("x", long) + "\n", "a@b.example"},
+		{"long in all", "a@b.example x\n" + strings.Repeat(" "+strings.Repeat("x", long/4)+"\n", 5), "a@b.example"},
+		{"half an address", "a@ bob@example.org\n", "nobody@example.org"},
+	} {
+		parsed, err := Parse(strings.NewReader(c.text+"#"+strings.Repeat("x", long)+"\nok@b.example bob@example.org\n"), "aliases")
+		list, rest := Mistakes(err)
+		if len(list) != 1 || rest != nil {
+			t.Errorf("%s: mistakes %v, %v", c.name, list, rest)
+		}
+		r := New(accounts, func() *Table { return parsed }, []string{"mail.example.org", "localhost"}, "")
+		if got, err := r.Resolve(c.addr); !errors.Is(err, ErrMistake) {
+			t.Errorf("%s: %s leads to %q, %v", c.name, c.addr, ends(got), err)
+		}
+		for addr, want := range map[string]string{"ok@b.example": "bob@example.org", "bob@example.org": "bob@example.org", "x@elsewhere.example": ">x@elsewhere.example"} {
+			if got, err := r.Resolve(addr); err != nil || ends(got) != want {
+				t.Errorf("%s: %s leads to %q, %v", c.name, addr, ends(got), err)
+			}
+		}
 	}
 }
 

@@ -29,33 +29,78 @@ const (
 //
 // A nil Table has no aliases.
 type Table struct {
-	entries map[string]entry // keyed by the pattern in normal form
-	domains map[string]bool  // domains with an alias, in normal form
+	entries map[string]entry // by the normal form of the pattern
+	domains map[string]bool  // those with an alias, in normal form
+	unread  error            // a line whose address is not known
 }
 
 // entry is one alias.
 type entry struct {
 	to   []string // as written
 	line int
+	err  error // the mistake in it; nobody knows where the address leads
 }
 
-// Parse reads an aliases file. The error lists every mistake as name:line. The
-// table contains the entries that could be read.
+// ErrMistake means that the alias of an address has a mistake, so that it is not
+// known where the address leads. Mail for it is to wait.
+var ErrMistake = errors.New("mistake in the aliases file")
+
+// Mistake is a mistake in one line of an aliases file.
+type Mistake struct {
+	File string
+	Line int
+	Err  error
+}
+
+func (m *Mistake) Error() string { return fmt.Sprintf("%s:%d: %v", m.File, m.Line, m.Err) }
+
+// Unwrap returns the mistake without its place.
+func (m *Mistake) Unwrap() error { return m.Err }
+
+// Mistakes returns the mistakes in an error of [Parse]. Rest is the error if it is
+// anything else: the file could not be read.
+func Mistakes(err error) (list []*Mistake, rest error) {
+	if err == nil {
+		return nil, nil
+	}
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for _, e := range all {
+		m, ok := e.(*Mistake)
+		if !ok {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// Parse reads an aliases file and reports every mistake as name:line. The table
+// holds what could be read; an address whose alias has a mistake resolves to
+// [ErrMistake].
 func Parse(r io.Reader, name string) (*Table, error) {
 	p := parser{table: &Table{entries: map[string]entry{}, domains: map[string]bool{}}, name: name}
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, maxLine)
-	for in.Scan() {
-		p.n++
-		if !p.line(in.Text()) {
+	in := bufio.NewReaderSize(r, maxLine)
+	for {
+		text, long, err := in.ReadLine()
+		if err != nil {
+			p.flush()
+			if err != io.EOF {
+				p.table.unread = err
+				return p.table, fmt.Errorf("%s:%d: %w", name, p.n+1, err)
+			}
 			return p.table, errors.Join(p.errs...)
 		}
+		p.n++
+		if used := p.line(string(text)); used && long {
+			p.long = true
+		}
+		for long && err == nil {
+			_, long, err = in.ReadLine()
+		}
 	}
-	p.flush()
-	if err := in.Err(); err != nil {
-		p.report(p.n+1, err)
-	}
-	return p.table, errors.Join(p.errs...)
 }
 
 // parser joins each indented line to the line above it.
@@ -64,30 +109,33 @@ type parser struct {
 	name    string
 	n       int    // number of the current line
 	logical string // a line and its continuations so far
-	start   int    // number of its first line
+	start   int    // the line where it began
+	long    bool   // it is longer than maxLine
 	errs    []error
 }
 
 func (p *parser) report(line int, err error) {
 	if len(p.errs) < maxErrors {
-		p.errs = append(p.errs, fmt.Errorf("%s:%d: %w", p.name, line, err))
+		p.errs = append(p.errs, &Mistake{p.name, line, err})
 	}
 }
 
-// line adds a physical line. It returns false if the rest of the file cannot be
-// read.
+// line adds a physical line. It returns false if the line is a comment, or
+// continues nothing.
 func (p *parser) line(full string) bool {
 	text := strings.TrimSpace(full)
 	switch {
 	case text == "" || text[0] == '#':
+		return false
 	case full[0] != ' ' && full[0] != '\t':
 		p.flush()
 		p.logical, p.start = text, p.n
 	case p.logical == "":
 		p.report(p.n, errors.New("line begins with a space but there is no line to continue"))
-	case len(p.logical)+len(text) > maxLine:
-		p.report(p.start, fmt.Errorf("longer than %d octets", maxLine))
+		p.table.addMistake(text, p.n, errors.New("line begins with a space"))
 		return false
+	case len(p.logical)+len(text) > maxLine:
+		p.long = true
 	default:
 		p.logical += " " + text
 	}
@@ -97,11 +145,18 @@ func (p *parser) line(full string) bool {
 // flush adds the logical line to the table.
 func (p *parser) flush() {
 	if p.logical != "" {
-		if err := p.table.add(p.logical, p.start); err != nil {
+		var err error
+		if p.long {
+			err = fmt.Errorf("longer than %d octets", maxLine)
+		} else {
+			err = p.table.add(p.logical, p.start)
+		}
+		if err != nil {
 			p.report(p.start, err)
+			p.table.addMistake(p.logical, p.start, err)
 		}
 	}
-	p.logical = ""
+	p.logical, p.long = "", false
 }
 
 // add reads one logical line.
@@ -114,13 +169,37 @@ func (t *Table) add(text string, line int) error {
 	if err := t.check(key, to); err != nil {
 		return err
 	}
-	t.entries[key] = entry{to, line}
+	t.entries[key] = entry{to: to, line: line}
+	t.declare(key)
+	return nil
+}
+
+// addMistake adds the address of a line with a mistake, as far as it can be told.
+func (t *Table) addMistake(text string, line int, err error) {
+	words, _ := cutWords(text)
+	key := ""
+	if len(words) > 0 {
+		key = strings.TrimSuffix(mail.Key(words[0]), ":")
+	}
+	if key == "" || strings.HasSuffix(key, "@") || len(t.entries) >= maxAliases {
+		t.unread = fmt.Errorf("line %d: %w", line, err)
+		if _, after, ok := strings.Cut(text, "@"); ok {
+			domain, _, _ := strings.Cut(strings.NewReplacer(",", " ", "\t", " ", "\"", " ").Replace(after), " ")
+			t.declare(mail.Key("@" + domain))
+		}
+		return
+	}
+	t.entries[key] = entry{line: line, err: err}
+	t.declare(key)
+}
+
+// declare makes the domain of a key one of ours.
+func (t *Table) declare(key string) {
 	if i := strings.LastIndexByte(key, '@'); i >= 0 {
 		t.domains[key[i+1:]] = true
 	} else if d, err := mail.ParseDomain(key); err == nil && strings.Contains(d, ".") {
 		t.domains[d] = true // virtual(5): "example.org anything" declares a domain
 	}
-	return nil
 }
 
 // check returns an error if an alias is invalid.
@@ -156,14 +235,14 @@ func (t *Table) check(key string, to []string) error {
 }
 
 // cutWords splits a line at commas and white space outside quotes. It returns
-// at least one word, and no empty words.
+// at least one word and no empty ones, or with an error those before it.
 func cutWords(text string) (words []string, err error) {
 	begin, quoted := -1, false
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		switch {
 		case c < ' ' && c != '\t' || c == 0x7f:
-			return nil, fmt.Errorf("control character %#02x", c)
+			return words, fmt.Errorf("control character %#02x", c)
 		case quoted && c == '\\':
 			i++
 		case c == '"':
@@ -181,7 +260,7 @@ func cutWords(text string) (words []string, err error) {
 		}
 	}
 	if quoted {
-		return nil, errors.New("a quote is not closed")
+		return words, errors.New("a quote is not closed")
 	}
 	if begin >= 0 {
 		words = append(words, text[begin:])
@@ -201,13 +280,15 @@ func (t *Table) get(key string) (entry, bool) {
 	return e, ok
 }
 
-// Each calls f with each alias, its addresses and its line, in file order.
+// Each calls f with each alias without a mistake, its addresses and its line, in file order.
 func (t *Table) Each(f func(pattern string, to []string, line int)) {
 	if t == nil {
 		return
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(t.entries), func(a, b string) int { return t.entries[a].line - t.entries[b].line }) {
-		f(key, t.entries[key].to, t.entries[key].line)
+		if t.entries[key].err == nil {
+			f(key, t.entries[key].to, t.entries[key].line)
+		}
 	}
 }
 

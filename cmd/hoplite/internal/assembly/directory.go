@@ -34,7 +34,7 @@ func openDirectory(cfg *config.Config, throttle *users.Throttle, rewriter *srs.R
 		return nil, err
 	}
 	aliases, err := files.Watch(cfg.Under(cfg.Aliases), alias.Parse, log)
-	if err != nil {
+	if _, err := alias.Mistakes(err); err != nil { // check.Examine reports the others
 		return nil, err
 	}
 	resolver := alias.New(accounts, aliases.Get, cfg.Names(), cfg.Postmaster)

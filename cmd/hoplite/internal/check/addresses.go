@@ -30,6 +30,7 @@ type Addresses struct {
 	resolver *alias.Resolver
 	chains   []*relay.Chain
 	maildrop map[string]bool
+	mistakes error // in the aliases file
 }
 
 func newAddresses(cfg *config.Config, accounts *users.Store, table *alias.Table) *Addresses {
@@ -195,17 +196,15 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 			warn("regular expressions are not supported; this matches one address only")
 			return
 		}
-		if strings.HasPrefix(pattern, "@") {
-			pattern = "any-name" + pattern
-		}
-		if !strings.Contains(pattern, "@") && strings.Contains(pattern, ".") {
-			return // declares a domain; see virtual(5)
+		pattern, ok := sample(pattern)
+		if !ok {
+			return
 		}
 		found, err := a.resolver.Resolve(pattern)
 		switch {
 		case errors.Is(err, alias.ErrLoop), errors.Is(err, alias.ErrTooMany):
 			warnings++
-			diags.Add(lineOf(file, line), fmt.Sprintf("%s: %v", pattern, err), "Mail to it is refused.")
+			diags.Tolerate(lineOf(file, line), fmt.Sprintf("%s: %v", pattern, err), "Mail to it is refused.")
 			return
 		case err != nil:
 			return
@@ -224,8 +223,38 @@ func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
 	})
 }
 
-// checkForward reports an account that cannot receive mail because of its
-// forwards.
+// sample returns an address that a pattern is for; ok is false if it is for none.
+func sample(pattern string) (addr string, ok bool) {
+	switch {
+	case strings.HasPrefix(pattern, "@"):
+		return "any-name" + pattern, true
+	case strings.HasPrefix(pattern, "/") && strings.LastIndexByte(pattern, '/') > 0:
+		return "", false // a regular expression, which is not supported
+	case !strings.Contains(pattern, "@") && strings.Contains(pattern, "."):
+		return "", false // virtual(5): declares a domain
+	}
+	return pattern, true
+}
+
+// Loops returns the error of each alias that leads back to itself, or to too many
+// addresses.
+func (a *Addresses) Loops() map[string]error {
+	loops := map[string]error{}
+	a.table.Each(func(pattern string, _ []string, _ int) {
+		addr, ok := sample(pattern)
+		if !ok {
+			return
+		}
+		if _, err := a.resolver.Resolve(addr); errors.Is(err, alias.ErrLoop) {
+			loops[pattern] = fmt.Errorf("%s: %w", addr, alias.ErrLoop)
+		} else if errors.Is(err, alias.ErrTooMany) {
+			loops[pattern] = fmt.Errorf("%s: %w", addr, alias.ErrTooMany)
+		}
+	})
+	return loops
+}
+
+// checkForward finds an account whose forwards keep it from receiving mail.
 func (a *Addresses) checkForward(acc *users.Account, diags *conf.Diagnostics) {
 	if len(acc.Forward) == 0 {
 		return
@@ -277,6 +306,15 @@ func (a *Addresses) forwardsOut(r *relay.RouteConfig) bool {
 
 // ReadAddresses reads accounts and aliases.
 func ReadAddresses(cfg *config.Config) (*Addresses, error) {
+	a, err := readAddresses(cfg)
+	if err == nil && a.mistakes != nil {
+		return nil, a.mistakes
+	}
+	return a, err
+}
+
+// readAddresses reads them as the server does, without aliases that have a mistake.
+func readAddresses(cfg *config.Config) (*Addresses, error) {
 	accounts, err := users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
 	if err != nil {
 		return nil, err
@@ -291,8 +329,10 @@ func ReadAddresses(cfg *config.Config) (*Addresses, error) {
 	}
 	defer f.Close()
 	table, err := alias.Parse(f, path)
-	if err != nil {
-		return nil, err
+	if _, rest := alias.Mistakes(err); rest != nil {
+		return nil, rest
 	}
-	return newAddresses(cfg, accounts, table), nil
+	a := newAddresses(cfg, accounts, table)
+	a.mistakes = err
+	return a, nil
 }

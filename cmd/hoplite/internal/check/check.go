@@ -32,7 +32,7 @@ func Examine(cfg *config.Config, diags *conf.Diagnostics) {
 		rules(cfg, diags)
 	}
 	inspect(cfg, diags)
-	if known, err := ReadAddresses(cfg); err == nil {
+	if known, err := readAddresses(cfg); err == nil {
 		for _, ch := range cfg.Chain {
 			checkRelayRoutes(cfg, ch, known, diags)
 		}

@@ -49,7 +49,7 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 		return
 	}
 	inspectAccounts(c, diags)
-	if a, err := ReadAddresses(c); err == nil && diags.Mistakes() == 0 {
+	if a, err := readAddresses(c); err == nil && diags.Err() == nil {
 		a.check(diags)
 	}
 	inspectFolders(c, diags)
@@ -149,7 +149,11 @@ func inspectAccounts(c *config.Config, diags *conf.Diagnostics) {
 	_, err := users.Open(c.Under("users"), c.Names(), zerolog.Nop())
 	addEach(diags, conf.Range{}, err)
 	_, err = files.Watch(c.Under(c.Aliases), alias.Parse, zerolog.Nop())
+	mistakes, err := alias.Mistakes(err)
 	addEach(diags, conf.Range{}, err)
+	for _, m := range mistakes {
+		diags.Tolerate(lineOf(m.File, m.Line), m.Err.Error(), "Mail to it is refused for the time being.")
+	}
 	if _, err := os.Stat(c.Under(c.Aliases)); errors.Is(err, fs.ErrNotExist) && c.IsSet("aliases") {
 		diags.Warn(c.Attr("aliases"), fmt.Sprintf("the file %s does not exist", c.Under(c.Aliases)), "No address is an alias until it exists.")
 	}

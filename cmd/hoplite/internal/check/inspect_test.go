@@ -106,7 +106,7 @@ func TestReferencesAreExamined(t *testing.T) {
 	for _, want := range []string{
 		"var/users:2: quota",
 		"var/users:3: unknown setting",
-		"var/virtual:2: ",
+		"var/virtual:2:1: ",
 		"relay.hcl:4:3: cert: var/tls/none.pem: no such file",
 		"relay.hcl:5:3: key: var/tls/none.key: no such file",
 		"relay.hcl:8:3: certificate var/a/self-signed.pem: tls: private key does not match",

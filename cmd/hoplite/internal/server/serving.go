@@ -14,6 +14,7 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/conf"
 	"hoplite/internal/listen"
+	"hoplite/mail/safe"
 	"hoplite/maildrop"
 	"hoplite/relay"
 	"hoplite/relay/queue"
@@ -48,8 +49,13 @@ type openListener struct {
 // newServing creates everything described by a configuration, without
 // listening.
 func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, version string) (*serving, error) {
-	if check.Examine(cfg, diags); diags.Mistakes() > 0 {
-		return nil, diags.Err()
+	check.Examine(cfg, diags)
+	if err := diags.Err(); err != nil {
+		return nil, err
+	}
+	for _, d := range diags.Tolerated() {
+		rt.log.Error().Str("file", d.Where.Filename).Int("line", d.Where.Start.Line).Str("mistake", safe.Log(d.Summary)).
+			Msg("alias with a mistake; mail to it is refused, everything else works")
 	}
 	s := &serving{Generation: assembly.New(cfg, diags, rt.log), runtime: rt, version: version, stopAccepting: func() {}}
 	for _, step := range []func() error{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -72,6 +73,9 @@ func editAliases(cmd *cobra.Command, site *command.Site, pattern string, change 
 	if written, _, _ := table.Lookup(pattern); !slices.Equal(written, to) {
 		return command.Refused(fmt.Errorf("not changed: %q is not an alias for %s", pattern, strings.Join(to, ", ")))
 	}
+	if err := newLoop(addresses, addresses.With(table), pattern); err != nil {
+		return command.Refused(fmt.Errorf("not changed: %w", err))
+	}
 	if err := examine(cmd.ErrOrStderr(), addresses.With(table), pattern); len(to) > 0 && err != nil {
 		return command.Refused(fmt.Errorf("not changed: %w", err))
 	}
@@ -82,8 +86,23 @@ func editAliases(cmd *cobra.Command, site *command.Site, pattern string, change 
 	return nil
 }
 
-// examine warns about final addresses of an alias that cannot receive mail. An
-// alias that resolves only to itself is an error.
+// newLoop returns the error of an alias that loops after a change and did not
+// before, preferably that of the changed pattern.
+func newLoop(before, after *check.Addresses, pattern string) error {
+	old, loops := before.Loops(), after.Loops()
+	if err := loops[mail.Key(pattern)]; err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(loops)) {
+		if old[key] == nil {
+			return loops[key]
+		}
+	}
+	return nil
+}
+
+// examine warns about final addresses of an alias that take no mail. An alias
+// that only leads back to itself is an error.
 func examine(w io.Writer, a *check.Addresses, pattern string) error {
 	if strings.HasPrefix(pattern, "@") {
 		return nil // a domain, whose addresses are unknown
@@ -119,6 +138,11 @@ func aliasAdd() *cobra.Command {
 		defer site.Close()
 		var all []string
 		err = editAliases(cmd, site, args[0], func(t *alias.Table) ([]string, error) {
+			for _, a := range args {
+				if err := alias.CheckText(a); err != nil {
+					return nil, err
+				}
+			}
 			old, _, _ := t.Lookup(args[0])
 			all = slices.Clone(old)
 			for _, to := range args[1:] {

@@ -13,6 +13,7 @@ import (
 	"hoplite/cmd/hoplite/internal/state"
 	"hoplite/internal/control"
 	"hoplite/internal/users"
+	"hoplite/mail/safe"
 )
 
 func userBlocks() *cobra.Command {
@@ -87,7 +88,7 @@ the next login is checked at once. hoplite user blocks lists them.`,
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "unblocked: %d\n", done.Removed)
 		for _, name := range done.Missing {
-			fmt.Fprintf(cmd.ErrOrStderr(), "not blocked: %s\n", name)
+			fmt.Fprintf(cmd.ErrOrStderr(), "not blocked: %s\n", safe.Line(name))
 		}
 		if len(done.Missing) > 0 {
 			return command.Findings
