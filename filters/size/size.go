@@ -24,9 +24,10 @@ type Config struct {
 }
 
 // Limit is the limit { ... } block: a different limit for some recipients or
-// some senders. The first block that matches an address applies. A sender's
-// limit replaces the max of the filter; a message is also subject to the lowest
-// of its recipients' limits.
+// some senders. It replaces the max of the filter and may be higher or lower.
+// The first block that matches an address applies. If both the sender and a
+// recipient match a block, the lower limit applies to that recipient. A message
+// for several recipients is subject to the lowest of their limits.
 type Limit struct {
 	// To lists the recipients: addresses or domains; ".example.org" matches
 	// every domain below example.org.
@@ -77,26 +78,22 @@ func New(cfg Config, env filters.Env) (filters.Filter, error) {
 	return f, errors.Join(errs...)
 }
 
-// AtMail rejects a message that the client announces as too large.
+// AtMail rejects a message whose announced size is too large for every
+// recipient.
 func (f *Filter) AtMail(_ context.Context, tx *mail.Transaction) (filters.Verdict, error) {
-	return verdict(tx.Envelope.Size, f.forSender(tx.Envelope.From)), nil
+	return verdict(tx.Envelope.Size, f.highest(tx.Envelope.From)), nil
 }
 
 // AtRcpt rejects a recipient whose limit is below the announced size.
 func (f *Filter) AtRcpt(_ context.Context, tx *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
-	if max, ok := pick(f.recipients, r.To); ok {
-		return verdict(tx.Envelope.Size, max), nil
-	}
-	return filters.Verdict{}, nil
+	return verdict(tx.Envelope.Size, f.between(tx.Envelope.From, r.To)), nil
 }
 
 // Limit returns the size limit for the message of tx, in octets.
 func (f *Filter) Limit(tx *mail.Transaction) int64 {
-	limit := f.forSender(tx.Envelope.From)
+	limit := f.highest(tx.Envelope.From)
 	for _, r := range tx.Envelope.Rcpts {
-		if max, ok := pick(f.recipients, r.To); ok {
-			limit = min(limit, max)
-		}
+		limit = min(limit, f.between(tx.Envelope.From, r.To))
 	}
 	return limit
 }
@@ -107,9 +104,29 @@ func (f *Filter) AtData(_ context.Context, tx *mail.Transaction, m *mail.Message
 	return verdict(m.Base.Size(), f.Limit(tx)), nil
 }
 
-func (f *Filter) forSender(from mail.Address) int64 {
-	if max, ok := pick(f.senders, from); ok {
-		return max
+// highest returns the highest limit that any recipient can have for a sender.
+func (f *Filter) highest(from mail.Address) int64 {
+	if limit, ok := pick(f.senders, from); ok {
+		return limit
+	}
+	highest := f.max
+	for _, l := range f.recipients {
+		highest = max(highest, l.max)
+	}
+	return highest
+}
+
+// between returns the limit for mail from a sender to a recipient.
+func (f *Filter) between(from, to mail.Address) int64 {
+	sender, known := pick(f.senders, from)
+	recipient, ok := pick(f.recipients, to)
+	switch {
+	case known && ok:
+		return min(sender, recipient)
+	case known:
+		return sender
+	case ok:
+		return recipient
 	}
 	return f.max
 }

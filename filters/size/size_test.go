@@ -33,12 +33,14 @@ func TestSize(t *testing.T) {
 		want     string // the stage at which it was refused
 	}{
 		{"at the limit", "bob@example.com", "ann@example.org", 1000, 1000, "passed"},
-		{"announced", "bob@example.com", "ann@example.org", 1001, 0, "mail"},
+		{"announced", "bob@example.com", "ann@example.org", 1001, 0, "rcpt"},
+		{"announced, too large for everyone", "bob@example.com", "ann@example.org", 5001, 0, "mail"},
 		{"one octet more", "bob@example.com", "ann@example.org", 0, 1001, "data"},
 		{"lied", "bob@example.com", "ann@example.org", 10, 1001, "data"},
 		{"recipient's limit announced", "bob@example.com", "ann@small.example", 101, 0, "rcpt"},
 		{"recipient's limit", "bob@example.com", "ann@small.example", 0, 101, "data"},
-		{"the smaller counts", "bob@example.com", "ann@x.big.example", 0, 1001, "data"},
+		{"a recipient's limit is higher", "bob@example.com", "ann@x.big.example", 5000, 5000, "passed"},
+		{"above the higher limit", "bob@example.com", "ann@x.big.example", 0, 5001, "data"},
 		{"limit in U-labels, A-label announced", "bob@example.com", "ann@xn--bcher-kva.example", 51, 0, "rcpt"},
 		{"sender's limit", "scanner@example.org", "ann@example.org", 2000, 2000, "passed"},
 		{"sender's and recipient's", "scanner@example.org", "ann@x.big.example", 0, 2001, "data"},
