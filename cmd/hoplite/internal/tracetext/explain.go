@@ -47,7 +47,7 @@ func Explain(s *Screen, st *trace.Step) {
 	}
 }
 
-// mark returns the printed lines of a folded field with their letters.
+// mark returns the lines of a folded field as printed, each after its letter.
 func mark(s *Screen, raw string, letters []byte) []marked {
 	var lines []marked
 	pos := 0

@@ -15,7 +15,7 @@
 //   - folder: the paths of all files, and the code that writes them durably
 //   - recovery: reads the segments into a catalog when the log is opened
 //
-// Start with Log.Commit, and with record.go for the format.
+// Start with Log.Commit. The format is defined in record.go.
 package disk
 
 import (
