@@ -14,7 +14,9 @@ var limits = map[string][]string{
 	"max_connections":  {"relay.TestTurnedAway", "internal/listen.TestNoFiles", "internal/listen.TestTotal"},
 	"max_per_address":  {"internal/listen.TestPerClient", "internal/listen.TestExempt", "internal/listen.TestOpenExemptsProxies"},
 	"max_errors":       {"relay/wire.TestErrorsEndTheSession", "relay/wire.TestTooManyCommands", "relay/wire.TestTally"},
-	"throttle":         {"internal/users/login.TestGuessingIsThrottledOverAllWays", "internal/users.TestThrottle"},
+	"throttling":       {"internal/users/login.TestGuessingIsThrottledOverAllWays", "internal/users.TestThrottle"},
+	"open folders":     {"maildrop.TestDescriptorsOfOneAccount", "maildrop.TestIdleFoldersHoldNoDescriptor", "internal/handles.TestBudgets"},
+	"octets read":      {"imap.TestWorkBudget", "imap.TestSearchesOfOneAccount", "imap.TestPiecesByTurns"},
 	"login_rate":       {"relay.TestLoginRate"},
 	"min_rate":         {"relay.TestLimits", "relay/wire.TestSizeLimit", "relay/wire.TestDeadlines", "relay.TestSlowClients"},
 	"Received":         {"relay.TestTooManyHops", "relay.TestLooped"},
@@ -33,7 +35,7 @@ func TestSecurityPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, ok := strings.Cut(string(page), "\n## What each limit protects\n")
+	_, section, ok := strings.Cut(string(page), "\n## Limits\n")
 	section, rest, _ := strings.Cut(section, "\n## ")
 	if !ok {
 		t.Fatal("docs/security.md has no section about limits")
