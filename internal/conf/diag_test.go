@@ -38,8 +38,8 @@ func TestWrite(t *testing.T) {
 		want      string
 	}{
 		{
-			"a finding without a position", "", 0, 0, Diagnostic{Summary: "broken", Detail: "Mend it."},
-			"broken\n  Mend it.\n",
+			"a finding without a position", "", 0, 0, Diagnostic{Summary: "broken", Detail: "Fix it."},
+			"broken\n  Fix it.\n",
 		},
 		{
 			"a range", "size = 5\nwait = \"x\"\n", 16, 3, Diagnostic{Summary: "broken"},

@@ -33,9 +33,9 @@ type appJSON struct {
 func appAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add ADDRESS NAME", Short: "Add an app password, and print it", Args: cobra.ExactArgs(2),
-		Long: `Add an app password with a name such as phone or scanner. It is made at random
-and printed once; with --stdin it is asked for instead. An existing password of
-the same name is not replaced: revoke it first.`,
+		Long: `Add an app password with a name such as phone or scanner. It is generated and
+printed once, or read from stdin with --stdin. An existing password of the same
+name is not replaced: revoke it first.`,
 		Example: "  hoplite user app-password add ann@example.org phone",
 	}
 	open := storeFlag(cmd)
@@ -43,15 +43,11 @@ the same name is not replaced: revoke it first.`,
 	json := command.JSONFlag(cmd.Flags())
 	command.Exits(cmd, "the password was added", "there is no such account, or the name is taken")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, err := open(cmd, true)
+		store, found, err := openAccount(cmd, open, args[0])
 		if err != nil {
 			return err
 		}
 		defer store.close()
-		found, err := store.find(args[0])
-		if err != nil {
-			return err
-		}
 		added := appJSON{found.Name, args[1], newPassword()}
 		if *ask {
 			if added.Password, err = readPassword(cmd, found.Name+", "+args[1]); err != nil {
@@ -144,15 +140,11 @@ func appRevoke() *cobra.Command {
 	open := storeFlag(cmd)
 	command.Exits(cmd, "the password was removed", "there is no such account or app password")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, err := open(cmd, true)
+		store, found, err := openAccount(cmd, open, args[0])
 		if err != nil {
 			return err
 		}
 		defer store.close()
-		found, err := store.find(args[0])
-		if err != nil {
-			return err
-		}
 		err = store.change(cmd.Context(), found.Name, func(_ *users.Book, a *users.Account) error {
 			if args[1] == "" || !a.RemovePassword(args[1]) {
 				return fmt.Errorf("%s has no app password %q", a.Name, args[1])

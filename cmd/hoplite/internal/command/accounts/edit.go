@@ -147,15 +147,11 @@ its own, see hoplite user app-password.`,
 	open := storeFlag(cmd)
 	command.Exits(cmd, "the password was set", "there is no such account")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, err := open(cmd, true)
+		store, found, err := openAccount(cmd, open, args[0])
 		if err != nil {
 			return err
 		}
 		defer store.close()
-		found, err := store.find(args[0])
-		if err != nil {
-			return err
-		}
 		password, err := readPassword(cmd, found.Name) // before locking, because a person types slowly
 		if err != nil {
 			return err
@@ -179,15 +175,11 @@ func userRemove() *cobra.Command {
 func onAccount(cmd *cobra.Command, change func(*users.Book, *users.Account) error, done string) *cobra.Command {
 	open := storeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, err := open(cmd, true)
+		store, found, err := openAccount(cmd, open, args[0])
 		if err != nil {
 			return err
 		}
 		defer store.close()
-		found, err := store.find(args[0])
-		if err != nil {
-			return err
-		}
 		if err := store.change(cmd.Context(), found.Name, change); err != nil {
 			return err
 		}

@@ -65,6 +65,20 @@ func storeFlag(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*acco
 	}
 }
 
+// openAccount opens the accounts to change the one with an address.
+func openAccount(cmd *cobra.Command, open func(*cobra.Command, bool) (*accounts, error), address string) (*accounts, *users.Account, error) {
+	store, err := open(cmd, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := store.find(address)
+	if err != nil {
+		store.close()
+		return nil, nil, err
+	}
+	return store, found, nil
+}
+
 // update changes the accounts and makes a running server reload them.
 func (a *accounts) update(ctx context.Context, change func(*users.Book) error) error {
 	if err := a.Update(change); err != nil {
