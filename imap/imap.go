@@ -39,7 +39,8 @@ type Config struct {
 	Name string `hcl:"name,label"`
 	listen.Config
 	// CleartextLogin permits passwords on connections without TLS; off by
-	// default. Clients on this machine may always send them.
+	// default. Clients on this machine may always send them to loopback addresses
+	// and socket files of the listener, unless it has proxy_protocol.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
 	// AppendLimit is the size of the largest message that a client may store.
 	AppendLimit conf.Bytes `hcl:"append_limit,optional" default:"64MiB"`

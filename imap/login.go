@@ -75,7 +75,7 @@ func handleEnable(a *account, c *call) error {
 }
 
 // cleartext reports whether passwords may be sent without TLS, either because
-// the listener permits it or because the connection is local.
+// the listener permits it or because they do not leave this machine.
 func (s *session) cleartext() bool { return s.srv.cfg.CleartextLogin || s.conn.OnHost() }
 
 // mayLogin reports whether a password may be sent on the connection in its

@@ -30,12 +30,20 @@ func (c *client) startTLS() {
 
 // A remote client must not send a password before STARTTLS.
 func TestClearText(t *testing.T) {
+	for _, addr := range []string{"192.0.2.7", "127.0.0.1"} {
+		t.Run(addr, func(t *testing.T) { testClearText(t, addr) })
+	}
+}
+
+// testClearText connects through a proxy that names addr as the client's
+// address.
+func testClearText(t *testing.T, addr string) {
 	d := open(t, Config{}, maildrop.Config{}, func(o *listen.Options) { o.Proxy = true })
 	nc, err := net.Dial("tcp", d.addr)
 	must(t, err)
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(patience))
-	io.WriteString(nc, "PROXY TCP4 192.0.2.7 192.0.2.1 40000 143\r\n")
+	fmt.Fprintf(nc, "PROXY TCP4 %s 192.0.2.1 40000 143\r\n", addr)
 	c := &client{t: t, Conn: nc, r: newReader(nc)}
 	if g := c.line(); !strings.Contains(g, "STARTTLS LOGINDISABLED") || strings.Contains(g, "AUTH=PLAIN") {
 		t.Errorf("greeting %q", g)

@@ -12,7 +12,7 @@ import (
 )
 
 // cleartext reports whether passwords may be sent without TLS, either because
-// the listener permits it or because the connection is local.
+// the listener permits it or because they do not leave this machine.
 func (s *session) cleartext() bool { return s.srv.cfg.CleartextLogin || s.conn.OnHost() }
 
 // mayLogin reports whether the client may send a password on the connection in

@@ -28,7 +28,8 @@ type Config struct {
 	Name string `hcl:"name,label"`
 	listen.Config
 	// CleartextLogin permits passwords on connections without TLS; off by
-	// default. Clients on this machine may always send them.
+	// default. Clients on this machine may always send them to loopback addresses
+	// and socket files of the listener, unless it has proxy_protocol.
 	CleartextLogin bool `hcl:"cleartext_login,optional"`
 	// UIDL is the format of the unique ids of messages. It must be the format
 	// of the server from which the mailboxes were taken over, or every client

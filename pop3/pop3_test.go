@@ -30,7 +30,7 @@ type testServer struct {
 	dir   string
 }
 
-func open(t testing.TB, cfg Config) *testServer {
+func open(t testing.TB, cfg Config, options ...func(*listen.Options)) *testServer {
 	t.Helper()
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
@@ -49,7 +49,11 @@ func open(t testing.TB, cfg Config) *testServer {
 	must(t, err)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	l := listen.New(socket, listen.Options{Name: "pop3", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse})
+	opts := listen.Options{Name: "pop3", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse}
+	for _, set := range options {
+		set(&opts)
+	}
+	l := listen.New(socket, opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx, func(c *listen.Conn) { srv.Handle(ctx, c) }) }()
@@ -165,6 +169,26 @@ var three = []string{
 	"Subject: one\r\n\r\nbody\r\n",
 	"Subject: two\r\n\r\n.\r\n..two\r\nthree\r\n",
 	"Subject: last\r\n\r\nno line end",
+}
+
+// A loopback address that a proxy names does not permit passwords in clear text.
+func TestClearTextThroughProxy(t *testing.T) {
+	d := open(t, Config{}, func(o *listen.Options) { o.Proxy = true })
+	for _, addr := range []string{"192.0.2.7", "127.0.0.1"} {
+		c := d.dial(t)
+		fmt.Fprintf(c, "PROXY TCP4 %s 192.0.2.1 40000 110\r\n", addr)
+		c.talk(`
+			S: +OK *
+			C: USER ann
+			S: -ERR Plaintext authentication disallowed on non-secure connections
+			C: AUTH PLAIN AGFubgBzZWNyZXQgd29yZA==
+			S: -ERR Plaintext authentication disallowed on non-secure connections
+			C: AUTH
+			S: +OK *
+			S: SCRAM-SHA-256
+			S: .
+		`)
+	}
 }
 
 func TestDialogues(t *testing.T) {

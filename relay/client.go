@@ -100,15 +100,14 @@ func (s *session) client() mail.Client {
 }
 
 // onHost reports whether the client is a program on this machine, connected to
-// a loopback listener or to a socket file for LMTP. On other listeners a
-// loopback address may belong to a proxy or NAT, and addresses given by PROXY
-// or XCLIENT prove nothing.
+// a loopback listener or to a socket file for LMTP. Addresses given by PROXY or
+// XCLIENT prove nothing.
 func (s *session) onHost(addr netip.Addr) bool {
 	sock := s.conn.Socket()
-	if sock.Peer.Addr() != addr || sock.Proxied() || s.conn.Ident().Claimed {
+	if sock.Peer.Addr() != addr || s.conn.Ident().Claimed {
 		return false
 	}
-	return !addr.IsValid() && s.srv.lmtp || addr.IsLoopback() && sock.LoopbackListener()
+	return sock.OnHost() && (addr.IsValid() || s.srv.lmtp)
 }
 
 // tlsVersion returns the name of a TLS version as used in Received fields.

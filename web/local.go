@@ -25,8 +25,7 @@ func forwarded(r *http.Request) bool {
 // proxy.
 func onLoopback(r *http.Request) bool {
 	if c, ok := r.Context().Value(connKey{}).(*served); ok {
-		unix := !c.Peer.Addr().IsValid()
-		return !c.Proxied() && c.OnHost() && (unix || c.LoopbackListener())
+		return c.OnHost()
 	}
 	a := client(r)
 	return !a.IsValid() || a.IsLoopback()

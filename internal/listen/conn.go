@@ -86,20 +86,18 @@ func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	return *c.state, true
 }
 
-// OnHost reports whether both client and peer are on this machine, so that the
-// data never leaves it.
+// OnHost reports whether the client is a program on this machine that connected
+// to a socket file or to a loopback address of the listener. On other listeners
+// a loopback address may belong to a proxy or NAT, and an address given by PROXY
+// proves nothing.
 func (c *Conn) OnHost() bool {
-	a := c.Client.Addr()
-	return !a.IsValid() || a.IsLoopback() && c.Peer.Addr().IsLoopback()
-}
-
-// Proxied reports whether the connection began with a PROXY header.
-func (c *Conn) Proxied() bool { return c.listener.opts.Proxy }
-
-// LoopbackListener reports whether the listener's own address is a loopback
-// address, so that only programs on this machine can connect.
-func (c *Conn) LoopbackListener() bool {
-	return addrPort(c.listener.socket.Addr()).Addr().IsLoopback()
+	if c.listener.opts.Proxy {
+		return false
+	}
+	if !c.Peer.Addr().IsValid() {
+		return true
+	}
+	return c.Peer.Addr().IsLoopback() && addrPort(c.listener.socket.Addr()).Addr().IsLoopback()
 }
 
 // Legacy reports whether the connection uses TLS that only the listener's legacy

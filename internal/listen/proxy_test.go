@@ -2,11 +2,17 @@ package listen
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
+
+	"github.com/rs/zerolog"
 )
 
 func v2(cmd, family byte, body ...byte) string {
@@ -67,6 +73,53 @@ func TestReadProxy(t *testing.T) {
 			}
 			if rest, _ := io.ReadAll(r); string(rest) != "rest" {
 				t.Errorf("read beyond the header: %q left", rest)
+			}
+		})
+	}
+}
+
+// A client is on this machine only if it connects to a socket file or a loopback
+// address, and not through a proxy.
+func TestOnHost(t *testing.T) {
+	const header = "PROXY TCP4 127.0.0.1 127.0.0.1 4711 25\r\n"
+	for name, tt := range map[string]struct {
+		network, address, header string
+		want                     bool
+	}{
+		"loopback":               {network: "tcp", address: "127.0.0.1:0", want: true},
+		"all addresses":          {network: "tcp4", address: "0.0.0.0:0"},
+		"socket file":            {network: "unix", want: true},
+		"proxy names loopback":   {network: "tcp", address: "127.0.0.1:0", header: header},
+		"proxy names no client":  {network: "tcp", address: "127.0.0.1:0", header: "PROXY UNKNOWN\r\n"},
+		"socket file of a proxy": {network: "unix", header: header},
+		"all addresses, proxy":   {network: "tcp4", address: "0.0.0.0:0", header: header},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tt.network == "unix" {
+				tt.address = filepath.Join(t.TempDir(), "socket")
+			}
+			socket, err := net.Listen(tt.network, tt.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := New(socket, Options{Proxy: tt.header != "", Log: zerolog.Nop()})
+			run(t, l, func(c *Conn) {
+				defer c.Close()
+				fmt.Fprintln(c, c.OnHost())
+			})
+			addr := l.Addr().String()
+			if tt.network != "unix" {
+				addr = fmt.Sprintf("127.0.0.1:%d", l.Addr().(*net.TCPAddr).Port)
+			}
+			c, err := net.Dial(tt.network, addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			io.WriteString(c, tt.header)
+			if got := line(t, c); got != fmt.Sprint(tt.want) {
+				t.Errorf("on this host: %s, want %v", got, tt.want)
 			}
 		})
 	}

@@ -87,16 +87,20 @@ func clearLogins(cfg *config.Config) []config.Listener {
 
 // reachable reports whether other machines can connect to one of the addresses.
 func reachable(list []conf.Listen) bool {
-	return slices.ContainsFunc(list, func(at conf.Listen) bool {
-		switch at.Network {
-		case "unix":
-			return false
-		case "tcp":
-			host, _ := splitPort(at.Address)
-			return !loopback(host)
-		}
+	return slices.ContainsFunc(list, func(at conf.Listen) bool { return !onHost(at) })
+}
+
+// onHost reports whether only programs on this machine can connect to an
+// address.
+func onHost(at conf.Listen) bool {
+	switch at.Network {
+	case "unix":
 		return true
-	})
+	case "tcp":
+		host, _ := splitPort(at.Address)
+		return loopback(host)
+	}
+	return false
 }
 
 // loopback reports whether a host, possibly in brackets, is a loopback address

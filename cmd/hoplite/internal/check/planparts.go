@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"hoplite/cmd/hoplite/internal/config"
@@ -102,6 +103,9 @@ func (p plan) logins(l *listen.Config, cleartext bool) string {
 		return "Passwords are always encrypted."
 	case cleartext:
 		return "Passwords may be sent in clear text."
+	}
+	if l.ProxyProtocol || !slices.ContainsFunc(l.Listen, onHost) {
+		return "Passwords require TLS."
 	}
 	return "Passwords in clear text are accepted from this machine only."
 }

@@ -13,6 +13,13 @@ imap "imap" {
   listen = ["127.0.0.1:993"]
   tls    = "implicit"
 }
+imap "balanced" {
+  listen         = ["127.0.0.1:1143"]
+  proxy_protocol = true
+}
+pop3 "everywhere" {
+  listen = [":1110"]
+}
 imap "old" {
   listen          = ["127.0.0.1:143"]
   cleartext_login = true
