@@ -23,7 +23,7 @@ func TestCommandStates(t *testing.T) {
 	}{
 		{"CAPABILITY", "nas"}, {"NOOP", "nas"}, {"ID NIL", "nas"},
 		{"LOGIN x y", "n"}, {"AUTHENTICATE X", "n"}, {"STARTTLS", "n"},
-		{"ENABLE X", "as"}, {"SELECT INBOX", "as"}, {"EXAMINE INBOX", "as"}, {"CREATE x", "as"}, {"DELETE y", "as"}, {"RENAME y z", "as"},
+		{"ENABLE X", "as"}, {"COMPRESS X", "as"}, {"SELECT INBOX", "as"}, {"EXAMINE INBOX", "as"}, {"CREATE x", "as"}, {"DELETE y", "as"}, {"RENAME y z", "as"},
 		{"SUBSCRIBE INBOX", "as"}, {"UNSUBSCRIBE INBOX", "as"}, {`LIST "" *`, "as"}, {`LSUB "" *`, "as"}, {"NAMESPACE", "as"},
 		{"STATUS INBOX (MESSAGES)", "as"}, {"GETQUOTA account", "as"}, {"GETQUOTAROOT INBOX", "as"},
 		{"CHECK", "s"}, {"EXPUNGE", "s"}, {"SEARCH ALL", "s"}, {"SORT (DATE) UTF-8 ALL", "s"},
@@ -94,6 +94,7 @@ func TestExtensionsCanBeRemoved(t *testing.T) {
 		{"ID", "ID NIL"},
 		{"ENABLE", "ENABLE CONDSTORE"},
 		{"NAMESPACE", "NAMESPACE"},
+		{"COMPRESS=DEFLATE", "COMPRESS DEFLATE"},
 		{"UNSELECT", "UNSELECT"},
 		{"UIDPLUS", "UID EXPUNGE 1"},
 		{"IDLE", "IDLE"},
@@ -250,7 +251,7 @@ func TestCapabilities(t *testing.T) {
 		t.Errorf("before login: %s", early)
 	}
 	c.ok(`LOGIN ann "secret word"`)
-	want := "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE CHILDREN NAMESPACE UNSELECT UIDPLUS MULTIAPPEND IDLE MOVE " +
+	want := "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE COMPRESS=DEFLATE CHILDREN NAMESPACE UNSELECT UIDPLUS MULTIAPPEND IDLE MOVE " +
 		"CONDSTORE QRESYNC ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS WITHIN " +
 		"LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE BINARY PREVIEW SAVEDATE OBJECTID " +
 		"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UTF8=ACCEPT REPLACE APPENDLIMIT=1000"

@@ -30,6 +30,7 @@ var extensions = []extension{
 	{name: "LOGINDISABLED", announced: early, text: loginDisabled},
 	{name: "AUTH", announced: early, text: mechanisms, commands: map[string]command{"AUTHENTICATE": beforeLogin(handleAuthenticate)}},
 
+	{name: "COMPRESS=DEFLATE", commands: map[string]command{"COMPRESS": afterLogin(handleCompress)}},
 	{name: "CHILDREN"}, // attributes that LIST always returns
 	{name: "NAMESPACE", commands: map[string]command{"NAMESPACE": afterLogin(handleNamespace)}},
 	{name: "UNSELECT", commands: map[string]command{"UNSELECT": inMailbox(handleUnselect)}},

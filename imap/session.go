@@ -34,6 +34,7 @@ type session struct {
 
 	loginBy  time.Time
 	bad      int  // consecutive invalid commands
+	deflated bool // both directions are compressed
 	began    bool // a command has been recognised
 	ended    bool // the session ends after this command
 	stopping atomic.Bool

@@ -27,6 +27,9 @@ type Reader struct {
 // NewReader returns a reader for commands from src.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src, Limits: Anonymous} }
 
+// From reads all further input from src. There must be no unread input.
+func (r *Reader) From(src io.Reader) { r.src = src }
+
 // Buffered reports whether there is unread input.
 func (r *Reader) Buffered() bool { return r.lo < r.hi }
 

@@ -11,14 +11,25 @@ import (
 // called. After the first error on the connection it discards all output. It
 // holds no buffer between commands.
 type Writer struct {
-	dst io.Writer
-	buf *[]byte // pooled; nil while empty
-	n   int
-	err error
+	dst   io.Writer
+	layer Layer   // nil, or dst
+	buf   *[]byte // pooled; nil while empty
+	n     int
+	err   error
+}
+
+// Layer transforms output, for example by compression. Flush sends what Write
+// has retained.
+type Layer interface {
+	io.Writer
+	Flush() error
 }
 
 // NewWriter returns a writer that sends to dst.
 func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
+
+// Through sends all further output through a layer. The buffer must be empty.
+func (w *Writer) Through(l Layer) { w.dst, w.layer = l, l }
 
 // Err returns the first error on the connection.
 func (w *Writer) Err() error { return w.err }
@@ -29,6 +40,9 @@ func (w *Writer) Flush() error {
 		w.send()
 		pool.Put(w.buf)
 		w.buf = nil
+	}
+	if w.layer != nil && w.err == nil {
+		w.err = w.layer.Flush()
 	}
 	return w.err
 }
