@@ -99,6 +99,7 @@ func TestRunningServer(t *testing.T) {
 	}{
 		{"", "", "status", 1, "upstream up is down"}, // nothing listens on port 1
 		{"", "", "reload", 0, "Reloaded; nothing has changed."},
+		{"", "", "status", 1, "upstream up is down"}, // still known after the reload
 		{"", "", "reload --json=lines", 0, `"changed":[]`},
 		{"hops\" {}", "hops\" {\n    max = 30\n  }", "reload", 0, "chain \"in\" changed: filter\nReloaded."},
 		{"\"error\"", "\"warn\"", "reload", 0, "takes effect after a restart: log"},
@@ -107,7 +108,11 @@ func TestRunningServer(t *testing.T) {
 		{"", "", "status", 1, "the last reload failed"},
 		{"", "", "status --json", 1, `"error": "`},
 		{"hop = \"nowhere\"", "hopp = \"up\"", "reload", 1, "Not reloaded: a running server keeps its configuration"},
+		{"", "", "reload --json=lines", 1, `"error":"` + path + `:23:5: route \"up\" has no attribute \"hopp\". Did you mean \"hop\"?","changed":[]`},
 		{"hopp = \"up\"", "hop = \"up\"", "reload --json", 0, `"changed": []`},
+		{"sandbox", "data = \"other\"\nsandbox", "reload", 1, "no server is running on this data folder: " + filepath.Join(filepath.Dir(path), "other") + ". If data was changed in the configuration, restart the server"},
+		{"", "", "reload --json", 1, `"error": "no server is running`},
+		{"data = \"other\"\nsandbox", "sandbox", "reload", 0, "nothing has changed"},
 		{"", "", "user add ann@mail.example.org", 0, "added ann@mail.example.org"},
 		{"", "", "user blocks", 0, "nothing is blocked"},
 		{"", "", "user blocks --json", 0, "[]\n"},

@@ -99,9 +99,14 @@ func (g *Generation) BuildChains() error {
 // Err returns the mistakes found so far, or nil.
 func (g *Generation) Err() error { return g.diags.Err() }
 
-// Inherit passes the state of the previous generation's filters to the filters
-// of g.
+// Inherit passes the state of the previous generation's filters and upstreams to
+// those of g.
 func (g *Generation) Inherit(previous *Generation) {
+	for name, up := range g.Upstreams {
+		if old, ok := previous.Upstreams[name]; ok {
+			up.Inherit(old)
+		}
+	}
 	for name, c := range g.Chains {
 		if old, ok := previous.Chains[name]; ok {
 			c.Filters.Inherit(old.Filters)

@@ -51,6 +51,19 @@ var Findings error = &Exit{Code: exitFindings}
 // Refused returns the error for a command that did not do what was requested.
 func Refused(err error) error { return &Exit{exitFindings, err} }
 
+// Silent returns an error with the exit code of err, for a command that has
+// printed err itself.
+func Silent(err error) error { return &Exit{Code: exitCode(err)} }
+
+// exitCode returns the exit code for an error. An error without one means that
+// the usage was wrong or that something could not be read.
+func exitCode(err error) int {
+	if e := (*Exit)(nil); errors.As(err, &e) {
+		return e.Code
+	}
+	return exitUsage
+}
+
 // printError prints an error. On a terminal, a single line is broken into several.
 func printError(w io.Writer, text string) {
 	if out, ok := w.(*os.File); ok && !strings.Contains(text, "\n") && term.IsTerminal(int(out.Fd())) {
@@ -74,19 +87,14 @@ func permissionHint(err error) string {
 	return fmt.Sprintf("; run this as root, or as its owner: runuser -u %s -- hoplite ...", name)
 }
 
-// Run executes a command line and returns its exit code. An error without an
-// exit code means that the usage was wrong or that something could not be read.
+// Run executes a command line and returns its exit code.
 func Run(ctx context.Context, cmd *cobra.Command) int {
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
-	code := exitUsage
-	if e := (*Exit)(nil); errors.As(err, &e) {
-		code = e.Code
-	}
 	if text := err.Error(); text != "" {
 		printError(cmd.ErrOrStderr(), "hoplite: "+text+permissionHint(err))
 	}
-	return code
+	return exitCode(err)
 }

@@ -27,34 +27,47 @@ sessions continue under the configuration that they began with.`,
 	json := command.JSONFlag(cmd.Flags())
 	command.Exits(cmd, "the server runs with the new configuration", "the configuration has mistakes, or no server is running")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		site, err := open(cmd, false)
-		if errors.Is(err, conf.ErrMistakes) {
-			return command.Refused(fmt.Errorf("%w\n\nNot reloaded: a running server keeps its configuration", err))
-		}
-		if err != nil {
-			return err
-		}
-		defer site.Close()
-		var outcome state.Reload
-		err = control.NewClient(site.Data).Do(cmd.Context(), http.MethodPost, "/reload", nil, &outcome)
-		if errors.Is(err, control.ErrNotRunning) {
-			return command.Refused(fmt.Errorf("%w: %s", err, site.Data))
-		}
-		if err != nil {
-			return err
-		}
+		outcome, err := reload(cmd, open)
 		if json.On() {
+			if err != nil {
+				outcome = state.Reload{At: time.Now(), Error: conf.Plain(err), Changed: []string{}}
+			}
 			outcome.Shown = nil
-			err = json.One(cmd.OutOrStdout(), outcome)
+			if err := json.One(cmd.OutOrStdout(), outcome); err != nil {
+				return err
+			}
+			if err != nil {
+				return command.Silent(err)
+			}
+		} else if err != nil {
+			return err
 		} else {
 			outcome.Print(cmd.OutOrStdout())
 		}
-		if err == nil && outcome.Error != "" {
+		if outcome.Error != "" {
 			return command.Findings
 		}
-		return err
+		return nil
 	}
 	return cmd
+}
+
+// reload has the running server reload its configuration. The error is the
+// reason why the server was not asked.
+func reload(cmd *cobra.Command, open command.SiteOpener) (outcome state.Reload, err error) {
+	site, err := open(cmd, false)
+	if errors.Is(err, conf.ErrMistakes) {
+		return outcome, command.Refused(fmt.Errorf("%w\n\nNot reloaded: a running server keeps its configuration", err))
+	}
+	if err != nil {
+		return outcome, err
+	}
+	defer site.Close()
+	err = control.NewClient(site.Data).Do(cmd.Context(), http.MethodPost, "/reload", nil, &outcome)
+	if errors.Is(err, control.ErrNotRunning) {
+		err = command.Refused(fmt.Errorf("%w: %s. If data was changed in the configuration, restart the server: a reload can't move its data folder", err, site.Data))
+	}
+	return outcome, err
 }
 
 // Status returns the command hoplite status.
