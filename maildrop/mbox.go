@@ -226,15 +226,18 @@ func (msg *mboxMessage) readStatus() {
 	}
 }
 
-// writeMbox appends a message in mboxrd format.
-func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
-	r, err := f.Open(m)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	fmt.Fprintf(w, "From MAILER-DAEMON %s\n", m.InternalDate().UTC().Format(time.ANSIC))
-	br := bufio.NewReaderSize(io.NewSectionReader(&r, 0, r.Size), 64<<10)
+// outgoing is a message that is written to an mbox file.
+type outgoing struct {
+	date     time.Time
+	flags    Flags
+	keywords []string
+	recent   bool // in new: no client has seen it yet
+}
+
+// writeMbox appends a message in mboxrd format. r contains its octets.
+func writeMbox(w *bufio.Writer, m *outgoing, r io.Reader) error {
+	fmt.Fprintf(w, "From MAILER-DAEMON %s\n", m.date.UTC().Format(time.ANSIC))
+	br := bufio.NewReaderSize(r, 64<<10)
 	head, last := true, byte('\n')
 	for {
 		line, err := br.ReadSlice('\n')
@@ -245,7 +248,7 @@ func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
 			whole := last == '\n'
 			if head && whole && len(bytes.TrimRight(line, "\r\n")) == 0 {
 				head = false
-				writeStatus(w, s, m)
+				m.writeStatus(w)
 			}
 			if whole && bytes.HasPrefix(bytes.TrimLeft(line, ">"), fromPrefix) {
 				w.WriteByte('>')
@@ -265,7 +268,11 @@ func writeMbox(w *bufio.Writer, f *Folder, s *Snapshot, m *Message) error {
 		}
 	}
 	if head {
-		writeStatus(w, s, m)
+		if last != '\n' {
+			w.WriteByte('\n')
+			last = '\n'
+		}
+		m.writeStatus(w)
 	}
 	if last != '\n' {
 		w.WriteByte('\n')
@@ -284,24 +291,26 @@ func isStatus(line []byte) bool {
 }
 
 // writeStatus writes flags and keywords as header fields.
-func writeStatus(w *bufio.Writer, s *Snapshot, m *Message) {
+func (m *outgoing) writeStatus(w *bufio.Writer) {
 	status, x := "O", ""
-	if m.Flags&Seen != 0 {
+	if m.flags&Seen != 0 {
 		status = "RO"
 	}
 	for _, f := range []struct {
 		flag Flags
 		c    string
 	}{{Answered, "A"}, {Flagged, "F"}, {Draft, "T"}, {Deleted, "D"}} {
-		if m.Flags&f.flag != 0 {
+		if m.flags&f.flag != 0 {
 			x += f.c
 		}
 	}
-	fmt.Fprintf(w, "Status: %s\n", status)
+	if !m.recent {
+		fmt.Fprintf(w, "Status: %s\n", status)
+	}
 	if x != "" {
 		fmt.Fprintf(w, "X-Status: %s\n", x)
 	}
-	if k := s.KeywordNames(m); len(k) > 0 {
-		fmt.Fprintf(w, "X-Keywords: %s\n", strings.Join(k, " "))
+	if len(m.keywords) > 0 {
+		fmt.Fprintf(w, "X-Keywords: %s\n", strings.Join(m.keywords, " "))
 	}
 }

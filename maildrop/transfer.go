@@ -1,7 +1,6 @@
 package maildrop
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -108,29 +107,4 @@ func (msg *mboxMessage) into(f *Folder, name string) (*NewMessage, error) {
 		return nil, err
 	}
 	return n, nil
-}
-
-// ExportMbox writes a folder as an mbox file.
-func ExportMbox(ctx context.Context, f *Folder, out io.Writer, progress func(messages int)) (int, error) {
-	s, err := f.Sync()
-	if err != nil {
-		return 0, err
-	}
-	w := bufio.NewWriterSize(out, 256<<10)
-	count := 0
-	for _, m := range s.Messages {
-		if err := ctx.Err(); err != nil {
-			return count, err
-		}
-		err := writeMbox(w, f, s, m)
-		if errors.Is(err, ErrNoMessage) {
-			continue
-		}
-		if err != nil {
-			return count, fmt.Errorf("export message %d: %w", m.UID, err)
-		}
-		count++
-		progress(count)
-	}
-	return count, w.Flush()
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +82,8 @@ func TestMboxImportTwiceAndExport(t *testing.T) {
 		t.Errorf("first message %+v with %q", m, snap.KeywordNames(m))
 	}
 	var out bytes.Buffer
-	n, err := ExportMbox(context.Background(), f, &out, func(int) {})
+	view := &View{s.root, s.path}
+	n, err := view.ExportMbox(t.Context(), f.box.Account(), "Old/2020", &out, func() {})
 	if err != nil || n != 3 {
 		t.Fatalf("%d messages, %v", n, err)
 	}
@@ -114,7 +116,17 @@ func FuzzMbox(f *testing.F) {
 		}
 		var b bytes.Buffer
 		w := bufio.NewWriter(&b)
-		writeStatus(w, &Snapshot{}, &Message{})
+		if err := writeMbox(w, &outgoing{date: time.Unix(0, 0)}, bytes.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		w.Flush()
+		again := newMboxReader(&b)
+		if _, err := again.next(); err != nil {
+			t.Fatalf("the written message can't be read: %v", err)
+		}
+		if m, err := again.next(); err != io.EOF {
+			t.Fatalf("a second message: %v, %v", m, err)
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -46,6 +47,9 @@ func (v *View) Exists(a mail.Address) bool {
 	st, err := v.root.Lstat(boxPath(v.path, a))
 	return err == nil && st.IsDir()
 }
+
+// Path returns the path of an account's box.
+func (v *View) Path(a mail.Address) string { return filepath.Join(v.root.Name(), boxPath(v.path, a)) }
 
 // Folders returns the folders in an account's box: INBOX first, the others by
 // name.

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -32,6 +36,7 @@ func TestBoxCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var exported []string
 	inbox := "var/mail/example.org/ann/"
 	for _, c := range []struct {
 		line string
@@ -55,15 +60,31 @@ func TestBoxCommands(t *testing.T) {
 		{"box check --fix", 0, "... done\n"},
 		{"box check ann@example.org", 0, "no damage found\n"},
 		{"box reindex", 0, "ann@example.org: 2 messages\n"},
-		{"box export ann@example.org copy", 0, "2 messages in 2 folders\n"},
-		{"box export ann@example.org mboxes --mbox", 0, "2 messages in 2 folders\n"},
+		{"deliver", 0, ""},
+		{"box export ann@example.org copy", 0, "3 messages in 2 folders\n"},
+		{"box export ann@example.org mboxes --mbox", 0, "3 messages in 2 folders\n"},
+		{"still new", 0, ""},
 		{"box export ann@example.org mboxes --mbox", 2, "file exists"},
+		{"box export eve@example.org copy2", 1, "there is no account eve@example.org"},
 		{"user add bob@example.org", 0, "added"},
-		{"box import bob@example.org copy", 0, "2 messages in 2 folders"},
+		{"box export bob@example.org copy3", 1, "bob@example.org has no mailbox yet"},
+		{"box import bob@example.org copy", 0, "3 messages in 2 folders"},
 		{"box import bob@example.org mboxes/Old/2020.mbox", 0, "2 messages in 1 folders"},
 		{"box list bob@example.org --maildrop other", 2, `there is no maildrop "other"`},
 	} {
-		if c.line == "damage" {
+		switch c.line {
+		case "deliver":
+			if err := os.WriteFile(inbox+"new/1.a.host", []byte("Subject: new\n\nx\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			exported = files(t, "var")
+			continue
+		case "still new":
+			if now := files(t, "var"); !slices.Equal(now, exported) {
+				t.Errorf("an export changed the data folder:\n%q\n%q", exported, now)
+			}
+			continue
+		case "damage":
 			text, err := os.ReadFile(inbox + "dovecot-uidlist")
 			if err != nil {
 				t.Fatal(err)
@@ -77,4 +98,21 @@ func TestBoxCommands(t *testing.T) {
 			t.Errorf("%s: exit %d:\n%s\nwant %d with %q", c.line, code, out, c.code, c.want)
 		}
 	}
+}
+
+// files lists everything below dir with its time of change.
+func files(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := d.Info()
+		list = append(list, fmt.Sprint(path, " ", st.Size(), " ", st.ModTime()))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

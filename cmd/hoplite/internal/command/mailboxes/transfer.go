@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"hoplite/cmd/hoplite/internal/command"
+	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/owner"
+	"hoplite/internal/users"
+	"hoplite/mail"
 	"hoplite/maildrop"
 )
 
@@ -87,30 +92,28 @@ keywords and subscriptions, or with --mbox a folder of mbox files, one for each
 folder. Started by root, it writes PATH as the owner of the data folder.`,
 		Args: cobra.ExactArgs(2),
 	}
-	open := boxFlags(cmd)
+	site := command.SiteFlag(cmd.Flags())
+	name := maildropFlag(cmd)
 	command.Exits(cmd, "the mailbox was exported", "there is no such account or mailbox")
 	mbox := cmd.Flags().Bool("mbox", false, "write mbox files")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, err := open(cmd, false)
+		cfg, err := site(cmd, false)
 		if err != nil {
 			return err
 		}
-		defer b.close()
-		box, err := b.existing(args[0])
+		defer cfg.Close()
+		view, account, err := openView(cfg.Config, *name, args[0])
 		if err != nil {
 			return err
 		}
-		if box == nil {
-			return command.Refused(fmt.Errorf("%s has no mailbox yet", args[0]))
-		}
-		defer box.Close()
+		defer view.Close()
 		bar := command.Counter(cmd, -1, "messages")
 		defer bar.Finish()
 		var done maildrop.Transferred
 		if *mbox {
-			done, err = exportMbox(cmd.Context(), box, args[1], func() { bar.Add(1) })
+			done, err = exportMbox(cmd.Context(), view, account, args[1], func() { bar.Add(1) })
 		} else {
-			done, err = maildrop.CopyMaildir(cmd.Context(), b.store.Path(box.Account()), args[1], func() { bar.Add(1) })
+			done, err = maildrop.CopyMaildir(cmd.Context(), view.Path(account), args[1], func() { bar.Add(1) })
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders\n", done.Messages, done.Folders)
 		return err
@@ -118,9 +121,37 @@ folder. Started by root, it writes PATH as the owner of the data folder.`,
 	return cmd
 }
 
+// openView opens the maildrop called name to read the mailbox of an account,
+// which must exist.
+func openView(cfg *config.Config, name, account string) (*maildrop.View, mail.Address, error) {
+	drop, err := pickMaildrop(cfg, name)
+	if err != nil {
+		return nil, "", err
+	}
+	accounts, err := users.Open(cfg.Under("users"), cfg.Names(), zerolog.Nop())
+	if err != nil {
+		return nil, "", err
+	}
+	a, ok := accounts.Account(account)
+	if !ok {
+		return nil, "", command.Refused(fmt.Errorf("there is no account %s", account))
+	}
+	view, err := maildrop.OpenView(*drop, cfg.Data)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", err
+	}
+	if err == nil && view.Exists(mail.Address(a.Name)) {
+		return view, mail.Address(a.Name), nil
+	}
+	if err == nil {
+		view.Close()
+	}
+	return nil, "", command.Refused(fmt.Errorf("%s has no mailbox yet", account))
+}
+
 // exportMbox writes each folder to a file below dir.
-func exportMbox(ctx context.Context, box *maildrop.Box, dir string, progress func()) (done maildrop.Transferred, err error) {
-	list, err := box.List()
+func exportMbox(ctx context.Context, view *maildrop.View, account mail.Address, dir string, progress func()) (done maildrop.Transferred, err error) {
+	list, err := view.Folders(account)
 	if err != nil {
 		return done, err
 	}
@@ -132,36 +163,24 @@ func exportMbox(ctx context.Context, box *maildrop.Box, dir string, progress fun
 		return done, err
 	}
 	defer root.Close()
-	for _, info := range list {
-		if !info.Exists {
-			continue
+	for _, folder := range list {
+		path := filepath.FromSlash(folder.Name) + ".mbox"
+		if err := root.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return done, err
 		}
-		f, err := box.Folder(info.Name)
+		w, err := root.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
 			return done, err
 		}
-		n, err := exportFolder(ctx, root, f, filepath.FromSlash(info.Name)+".mbox", progress)
-		f.Close()
-		if err != nil {
+		n, err := view.ExportMbox(ctx, account, folder.Name, w, progress)
+		if err == nil {
+			err = w.Sync()
+		}
+		if err = errors.Join(err, w.Close()); err != nil {
 			return done, err
 		}
 		done.Folders++
 		done.Messages += n
 	}
 	return done, nil
-}
-
-func exportFolder(ctx context.Context, root *os.Root, f *maildrop.Folder, path string, progress func()) (int, error) {
-	if err := root.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return 0, err
-	}
-	w, err := root.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	n, err := maildrop.ExportMbox(ctx, f, w, func(int) { progress() })
-	if err == nil {
-		err = w.Sync()
-	}
-	return n, errors.Join(err, w.Close())
 }
