@@ -19,6 +19,7 @@ import (
 	"hoplite/internal/control"
 	"hoplite/mail"
 	"hoplite/relay/queue"
+	"hoplite/relay/queue/journal"
 	"hoplite/relay/queue/journal/disk"
 	"hoplite/relay/queue/record"
 )
@@ -38,10 +39,19 @@ type Callbacks struct {
 
 // Open opens the queue in the data folder, which the caller must have locked.
 func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue, error) {
+	return open(cfg, log, calls, func(o disk.Options) (journal.Journal, error) { return disk.Open(o) })
+}
+
+// openToRead is like Open, but nothing on disk is created, changed or repaired.
+func openToRead(cfg *config.Config, log zerolog.Logger) (*queue.Queue, error) {
+	return open(cfg, log, Callbacks{}, func(o disk.Options) (journal.Journal, error) { return disk.OpenToRead(o) })
+}
+
+func open(cfg *config.Config, log zerolog.Logger, calls Callbacks, openJournal func(disk.Options) (journal.Journal, error)) (*queue.Queue, error) {
 	dir := cfg.Under("queue")
 	pace := &gcPace{}
 	defer pace.load()()
-	j, err := disk.Open(disk.Options{
+	j, err := openJournal(disk.Options{
 		Dir: dir, Inline: int64(cfg.Queue.Inline), Envelope: record.Envelope, Log: log, Synced: calls.Synced, Spare: calls.Spare,
 	})
 	if err != nil {
@@ -60,7 +70,8 @@ func Open(cfg *config.Config, log zerolog.Logger, calls Callbacks) (*queue.Queue
 
 // Connect returns the queue of a data folder: that of the running server, or
 // else the one in the files, which the closer closes. If the data folder has no
-// queue, an empty one is returned. Nothing is created unless changes is set.
+// queue, an empty one is returned. Unless changes is set, nothing on disk is
+// created or changed, and orders have no effect.
 func Connect(ctx context.Context, cfg *config.Config, changes bool, log zerolog.Logger) (Admin, io.Closer, error) {
 	client := running{control.NewClient(cfg.Data)}
 	_, err := client.List(ctx, queue.Filter{IDs: []string{"-"}}, 1)
@@ -73,15 +84,16 @@ func Connect(ctx context.Context, cfg *config.Config, changes bool, log zerolog.
 	if _, err := os.Stat(cfg.Under("queue")); errors.Is(err, fs.ErrNotExist) {
 		return empty{}, io.NopCloser(nil), nil
 	}
-	take := control.LockToRead
+	take, load := control.LockToRead, openToRead
 	if changes {
 		take = control.Lock
+		load = func(cfg *config.Config, log zerolog.Logger) (*queue.Queue, error) { return Open(cfg, log, Callbacks{}) }
 	}
 	lock, err := take(cfg.Data)
 	if err != nil {
 		return nil, nil, err
 	}
-	q, err := Open(cfg, log, Callbacks{})
+	q, err := load(cfg, log)
 	if err != nil {
 		lock.Close()
 		return nil, nil, err

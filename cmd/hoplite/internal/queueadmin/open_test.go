@@ -173,3 +173,95 @@ func TestConnectLocks(t *testing.T) {
 		closer.Close()
 	}
 }
+
+// A reader repairs nothing that a crash left behind. The next command that
+// changes the queue does.
+func TestReaderChangesNothing(t *testing.T) {
+	cfg, id := fill(t)
+	dir := cfg.Under("queue")
+	segments, err := filepath.Glob(filepath.Join(dir, "log", "*.log"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("%v, %v", segments, err)
+	}
+	text, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = 52 // of a segment; the first batch follows
+	files := map[string]string{
+		segments[0]: string(text) + string(text[head:len(text)-3]), // an interrupted write
+		filepath.Join(dir, "log", "000000000099.log"): "", // a segment without a header
+		filepath.Join(dir, "log", "spare.new"):        "half",
+		filepath.Join(dir, "body", "0f", "orphan"):    "a message that was not acknowledged",
+	}
+	for path, text := range files {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed := func() (list []string) {
+		for path, text := range files {
+			if now, err := os.ReadFile(path); err != nil || string(now) != text {
+				list = append(list, filepath.Base(path))
+			}
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, "log"))
+		if err != nil || len(entries) != len(segments)+2 {
+			list = append(list, "log/")
+		}
+		return list
+	}
+	a, closer, err := Connect(t.Context(), cfg, false, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := a.List(t.Context(), queue.Filter{}, 0); err != nil || len(list) != 1 || list[0].ID != id {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	var body bytes.Buffer
+	if err := a.Export(t.Context(), id, &body); err != nil || !strings.HasSuffix(body.String(), "body\r\n") {
+		t.Errorf("export: %q, %v", &body, err)
+	}
+	if err := closer.Close(); err != nil {
+		t.Error(err)
+	}
+	if list := changed(); list != nil {
+		t.Errorf("a reader changed %v", list)
+	}
+	a, closer, err = Connect(t.Context(), cfg, true, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer.Close()
+	if list, err := a.List(t.Context(), queue.Filter{}, 0); err != nil || len(list) != 1 {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	if list := changed(); len(list) < len(files) {
+		t.Errorf("a command that changes the queue repaired only %v", list)
+	}
+}
+
+// Reading a queue whose folders do not exist yet creates none.
+func TestReadFreshQueue(t *testing.T) {
+	cfg, _, err := config.Read(sitetest.Write(t, "hostname = \"mail.example.org\"\n", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(cfg.Under("queue"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a, closer, err := Connect(t.Context(), cfg, false, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer.Close()
+	if list, err := a.List(t.Context(), queue.Filter{}, 0); err != nil || len(list) != 0 {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	if entries, err := os.ReadDir(cfg.Under("queue")); err != nil || len(entries) != 0 {
+		t.Errorf("created: %v, %v", entries, err)
+	}
+}

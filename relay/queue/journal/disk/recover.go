@@ -18,18 +18,23 @@ type recovery struct {
 	catalog *catalog
 	log     zerolog.Logger
 	copies  slab // of meta and state, kept until Load
+	// readOnly skips what a crash left behind instead of removing it.
+	readOnly bool
 }
 
 // run reads all segments. It changes nothing on disk until it has verified that
 // this program can read every segment's version.
 func (r *recovery) run() error {
 	nums, err := listSegments(r.folder.logs())
+	if r.readOnly && errors.Is(err, fs.ErrNotExist) {
+		return nil // no mail has been queued yet
+	}
 	if err != nil {
 		return err
 	}
 	var headless []*segment
 	for _, num := range nums {
-		s, err := openSegment(r.folder.segment(num), num)
+		s, err := openSegment(r.folder.segment(num), num, r.readOnly)
 		switch {
 		case errors.Is(err, errNoHeader):
 			headless = append(headless, s)
@@ -57,7 +62,7 @@ func (r *recovery) run() error {
 func (r *recovery) discardHeadless(s *segment) error {
 	defer s.file.Close()
 	info, err := s.file.Stat()
-	if err != nil {
+	if err != nil || r.readOnly {
 		return err
 	}
 	if info.Size() <= segmentHead {
@@ -194,7 +199,7 @@ func (r *recovery) salvage(s *segment, end int64) error {
 // is either an interrupted batch or earlier content of the file, which needs no
 // truncation.
 func (r *recovery) cutTail(s *segment, begun bool) {
-	if begun {
+	if begun && !r.readOnly {
 		err := os.Truncate(s.path, s.size)
 		r.log.Warn().AnErr("truncate", err).Str("segment", s.path).Int64("offset", s.size).
 			Msg("a write that a crash interrupted was cut off")
@@ -203,6 +208,9 @@ func (r *recovery) cutTail(s *segment, begun bool) {
 
 // removeOrphans deletes body files that no record refers to.
 func (r *recovery) removeOrphans() error {
+	if r.readOnly {
+		return nil
+	}
 	n := 0
 	err := filepath.WalkDir(filepath.Join(r.folder.path, "body"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -84,8 +84,12 @@ var errNoHeader = errors.New("segment has no valid header")
 
 // openSegment reads a segment's header. It returns the segment with errNoHeader
 // if a crash left the file before its header was synced.
-func openSegment(path string, num uint64) (*segment, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func openSegment(path string, num uint64, readOnly bool) (*segment, error) {
+	flags := os.O_RDWR
+	if readOnly {
+		flags = os.O_RDONLY
+	}
+	f, err := os.OpenFile(path, flags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
