@@ -90,13 +90,17 @@ func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 		return []group{g}
 	}
 	var groups []group
-	byDomain := map[string]int{}
+	type destination struct {
+		domain string
+		policy *PolicyConfig // a policy may be for one address of the domain
+	}
+	byDestination := map[destination]int{}
 	for i, r := range rcpts {
-		domain := r.To.ASCIIDomain()
-		n, ok := byDomain[domain]
+		d := destination{r.To.ASCIIDomain(), u.net.policies.For(r.To, time.Now())}
+		n, ok := byDestination[d]
 		if !ok {
 			n = len(groups)
-			byDomain[domain] = n
+			byDestination[d] = n
 			g := group{}
 			g.pools, g.err = u.mx.find(ctx, r.To)
 			groups = append(groups, g)
@@ -137,6 +141,7 @@ func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Up
 		if err == nil {
 			out := u.outcomes(p, c, got, start)
 			u.rcpts.learn(p, got)
+			u.logWeakened(p, c, pool.need)
 			pool.give(c)
 			for i := range got {
 				if got[i] == nil {

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -68,8 +69,10 @@ func TestDestination(t *testing.T) {
 		trusted  bool   // whether the system's roots trust the certificate
 		clear    bool   // the server offers no STARTTLS
 		tls      string
+		own      *PolicyConfig
 		want     string
 		proof    string
+		logged   bool // the use of a temporary policy is logged
 	}{
 		"nothing":                         {want: "250", proof: "TLS 1.3, certificate not verified"},
 		"nothing, clear":                  {clear: true, want: "250", proof: "clear text"},
@@ -91,6 +94,21 @@ func TestDestination(t *testing.T) {
 		"STS testing, other server":       {policy: "testing mx9.example.net", want: "250", proof: "TLS 1.3, certificate not verified"},
 		"DANE wins over STS":              {tlsa: record(3, cert), policy: "enforce mx9.example.net", want: "250", proof: "TLS 1.3, DANE 3 1 1 matched"},
 		"DANE wins over STS, another key": {tlsa: record(3, stranger), policy: "enforce 192.0.2.1", trusted: true, want: "451 4.7.5"},
+		"own policy, bad certificate":     {own: &PolicyConfig{TLS: "verify"}, want: "451 4.7.5"},
+		"own policy": {own: &PolicyConfig{TLS: "verify"}, trusted: true, want: "250",
+			proof: `TLS 1.3, verified, required by policy "example.net"`},
+		"own policy, no STARTTLS": {own: &PolicyConfig{TLS: "require"}, clear: true, want: "451 4.7.5"},
+		"own policy, TLS is off":  {own: &PolicyConfig{TLS: "verify"}, tls: "off", want: "451 4.7.5"},
+		"own policy and DANE":     {own: &PolicyConfig{TLS: "require"}, tlsa: record(3, cert), want: "250", proof: "TLS 1.3, DANE 3 1 1 matched"},
+		"own policy and bad DANE": {own: &PolicyConfig{TLS: "require"}, tlsa: record(3, stranger), want: "451 4.7.5"},
+		"temporary policy and bad DANE": {own: &PolicyConfig{TLS: "require", Until: "2999-12-31"}, tlsa: record(3, stranger), want: "250",
+			proof: `TLS 1.3, certificate not verified, allowed by policy "example.net" until 2999-12-31`, logged: true},
+		"temporary policy and STS": {own: &PolicyConfig{TLS: "may", Until: "2999-12-31"}, policy: "enforce mx9.example.net", clear: true, want: "250",
+			proof: `clear text, allowed by policy "example.net" until 2999-12-31`, logged: true},
+		"temporary policy without TLS": {own: &PolicyConfig{TLS: "off", Until: "2999-12-31"}, tls: "verify", want: "250",
+			proof: `clear text, allowed by policy "example.net" until 2999-12-31`, logged: true},
+		"temporary policy that requires":  {own: &PolicyConfig{TLS: "require", Until: "2999-12-31"}, clear: true, want: "451 4.7.5"},
+		"temporary policy that has ended": {own: &PolicyConfig{TLS: "off", Until: "2026-01-01"}, tlsa: record(3, stranger), want: "451 4.7.5"},
 		"MX bogus":                        {bogus: []string{"example.net"}, want: "451 4.4.3"},
 	}
 	for name, tt := range tests {
@@ -123,7 +141,13 @@ func TestDestination(t *testing.T) {
 			cfg := Config{}
 			conf.Defaults(&cfg)
 			cfg.Name, cfg.MX, cfg.TLS = "internet", true, cmp.Or(tt.tls, "may")
-			u, err := New(cfg, Env{Hostname: "relay.example.org", Data: t.TempDir(), Log: zerolog.Nop(), DNS: z, TLS: &tls.Config{RootCAs: roots}})
+			var policies Policies
+			if tt.own != nil {
+				tt.own.Pattern = "example.net"
+				policies = NewPolicies([]*PolicyConfig{tt.own})
+			}
+			var log bytes.Buffer
+			u, err := New(cfg, Env{Hostname: "relay.example.org", Data: t.TempDir(), Log: zerolog.New(&log), DNS: z, TLS: &tls.Config{RootCAs: roots}, Policies: policies})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,6 +167,9 @@ func TestDestination(t *testing.T) {
 			}
 			if out[0].Proof != tt.proof {
 				t.Errorf("proof %q, want %q", out[0].Proof, tt.proof)
+			}
+			if logged := strings.Contains(log.String(), "temporary policy used"); logged != tt.logged {
+				t.Errorf("logged %v, want %v: %s", logged, tt.logged, &log)
 			}
 			if sent := len(p.mail()) > 0; sent != (tt.want == "250") {
 				t.Errorf("the message was sent: %v", sent)

@@ -112,7 +112,7 @@ func (d *dialer) connect(ctx context.Context, s *server, o opening) (*conn, erro
 		return nil, &stageError{stage: "connect", host: s.name(), addr: s.address, err: err}
 	}
 	c := newConn(nc, s, &d.times)
-	c.proof.failed = o.failed
+	c.proof.failed, c.proof.policy = o.failed, o.need.policy
 	defer c.watch(ctx)()
 	if err := d.greet(ctx, c, o); err != nil {
 		nc.Close()

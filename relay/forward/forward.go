@@ -45,6 +45,8 @@ type Env struct {
 	// one of a domain's mail exchangers, exchangers of the same or a worse
 	// preference are not tried (RFC 5321, 5.1).
 	Own func(host string) bool
+	// Policies holds the requirements for destinations found by MX.
+	Policies Policies
 	// TLS holds the roots for verifying certificates, if they differ from the
 	// system's.
 	TLS *tls.Config
@@ -87,7 +89,7 @@ func New(cfg Config, env Env) (*Upstream, error) {
 	if d.auth, err = u.newAuthenticator(env); err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
-	u.net = network{cfg: &u.cfg, dns: env.DNS, dialer: d}
+	u.net = network{cfg: &u.cfg, dns: env.DNS, dialer: d, policies: env.Policies}
 	if u.servers, err = newServers(&u.net, cfg.Servers); err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}

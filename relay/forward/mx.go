@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sort"
 	"strconv"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -45,13 +46,14 @@ func (x *exchangers) find(ctx context.Context, to mail.Address) ([]*pool, *mail.
 	if _, literal := to.Literal(); literal {
 		return nil, mail.NewReply(550, "5.1.2", "mail to address literals is not relayed")
 	}
-	d := destination{x: x, domain: to.ASCIIDomain()}
+	d := destination{x: x, domain: to.ASCIIDomain(), own: x.net.policies.For(to, time.Now())}
 	hosts, authentic, reply := x.hosts(ctx, d.domain)
 	if reply != nil {
 		return nil, reply
 	}
-	d.authentic = authentic && x.net.cfg.TLS != "off"
-	if x.sts != nil {
+	replaced := d.own != nil && d.own.Until != ""
+	d.authentic = authentic && x.net.cfg.TLS != "off" && !replaced
+	if x.sts != nil && !replaced {
 		d.policy, d.sts = x.sts.Lookup(ctx, d.domain)
 	}
 	for _, host := range hosts {
@@ -70,6 +72,7 @@ type destination struct {
 	authentic bool // the MX records are authentic, so DANE applies
 	sts       bool // the domain has an MTA-STS policy
 	policy    mtasts.Policy
+	own       *PolicyConfig // our policy for the destination; nil: none
 
 	pools     []*pool
 	temporary error // why a server could not be looked up
@@ -104,6 +107,9 @@ func (d *destination) add(ctx context.Context, host string) {
 			return
 		}
 		need = need.withSTS()
+	}
+	if d.own != nil {
+		need = need.withPolicy(d.own)
 	}
 	for _, a := range h.addrs {
 		if d.x.net.mayConnect(a) {

@@ -17,9 +17,10 @@ import (
 
 // network provides an upstream with look-ups, connections and connection pools.
 type network struct {
-	cfg    *Config
-	dns    resolve.Resolver // nil: the system's
-	dialer *dialer
+	cfg      *Config
+	dns      resolve.Resolver // nil: the system's
+	dialer   *dialer
+	policies Policies
 }
 
 func (n *network) newPool(s *server, need requirement) *pool {

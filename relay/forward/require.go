@@ -41,6 +41,10 @@ type requirement struct {
 	// sts is set if the domain's MTA-STS policy requires the certificate (RFC
 	// 8461).
 	sts bool
+	// policy describes the policy block that determines least, if there is one.
+	// weakened is set if the block replaced all other requirements.
+	policy   string
+	weakened bool
 }
 
 // requirementFor returns the requirement for connections to a server of an
@@ -50,15 +54,11 @@ func requirementFor(cfg *Config, s *server) requirement {
 	if cfg.Auth != nil && !cfg.Auth.Insecure && !s.isLocal() {
 		return requirement{least: verified, startTLS: true}
 	}
-	switch cfg.TLS {
-	case "off":
-		return requirement{}
-	case "require":
-		return requirement{least: encrypted, startTLS: true}
-	case "verify":
-		return requirement{least: verified, startTLS: true}
+	r := levels[cmp.Or(cfg.TLS, "may")]
+	if r.least == clearText && s.network == "unix" {
+		r.startTLS = false
 	}
-	return requirement{least: clearText, startTLS: s.network != "unix"}
+	return r
 }
 
 // withDANE returns the requirement raised to the level that a server's TLSA
@@ -91,7 +91,7 @@ func (r requirement) name(s *server) string { return cmp.Or(r.base, s.host) }
 // check checks the certificates of a TLS connection and returns the resulting
 // proof.
 func (r requirement) check(state tls.ConnectionState, s *server, roots *x509.CertPool) proof {
-	p := proof{state: &state}
+	p := proof{state: &state, policy: r.policy}
 	switch {
 	case !r.dane.None():
 		var matched dane.Record
@@ -119,6 +119,8 @@ type proof struct {
 	// failed is the error of the TLS handshake that caused mail to be sent in
 	// clear text.
 	failed error
+	// policy describes the policy block that determined the requirement.
+	policy string
 }
 
 func (p proof) assurance() assurance {
@@ -134,17 +136,29 @@ func (p proof) assurance() assurance {
 // meets returns the reason why a connection does not meet the requirement, or
 // nil if it does.
 func (r requirement) meets(p proof) error {
-	switch {
-	case p.assurance() >= r.least:
+	if p.assurance() >= r.least {
 		return nil
-	case p.state == nil:
-		return errNoTLS
 	}
-	return p.doubt
+	err := p.doubt
+	if p.state == nil {
+		err = errNoTLS
+	}
+	if r.policy != "" {
+		return fmt.Errorf("%w (%s)", err, r.policy)
+	}
+	return err
 }
 
 // String describes the proof, for outcomes, log lines and traces.
 func (p proof) String() string {
+	if p.policy != "" {
+		return p.plain() + ", " + p.policy
+	}
+	return p.plain()
+}
+
+// plain describes the proof without the policy.
+func (p proof) plain() string {
 	switch p.assurance() {
 	case verified:
 		return tls.VersionName(p.state.Version) + ", " + cmp.Or(p.by, "verified")

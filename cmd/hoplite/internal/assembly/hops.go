@@ -53,6 +53,7 @@ func (h *Hops) HasHop(name string) bool { return h.hops[name] != nil }
 func (g *Generation) NewUpstream(c *forward.Config, state string, log zerolog.Logger) (*forward.Upstream, error) {
 	return forward.New(*c, forward.Env{
 		Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
+		Policies: forward.NewPolicies(g.Config.Policy),
 	})
 }
 

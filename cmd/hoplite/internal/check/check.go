@@ -2,7 +2,7 @@
 // its effect.
 //
 // Start with Run. Examine applies the rules between blocks (names.go,
-// sockets.go, routes.go, relaying.go, exposure.go, upstreams.go, senders.go:
+// sockets.go, routes.go, relaying.go, exposure.go, upstreams.go, senders.go, policies.go:
 // pure functions of the configuration) and then opens everything the file
 // refers to: keys, certificates, lists, folders (inspect.go, order.go),
 // accounts and aliases (addresses.go). It changes nothing and uses no network.
@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/terminal"
@@ -48,6 +49,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkExposure(cfg, diags)
 	checkUpstreams(cfg, diags)
 	checkSenders(cfg, diags)
+	checkPolicies(cfg, time.Now(), diags)
 	for _, l := range cfg.MailListeners() {
 		checkRelaying(cfg, l, diags)
 	}

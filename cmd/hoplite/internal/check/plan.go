@@ -215,6 +215,11 @@ func (p plan) upstream(u *forward.Config) {
 		}
 	}
 	p.say("    ", "%s.", tls)
+	if u.MX {
+		for _, c := range p.cfg.Policy {
+			p.say("    ", "%s.", upper(c.String()))
+		}
+	}
 	if u.Rate.Count > 0 {
 		p.say("    ", "At most %s messages on %d connections; more wait.", u.Rate, u.Connections)
 	}

@@ -65,6 +65,8 @@ type Config struct {
 	Web         []*web.Config        `hcl:"web,block"`
 	Maildrop    []*maildrop.Config   `hcl:"maildrop,block"`
 	Upstream    []*forward.Config    `hcl:"upstream,block"`
+
+	Policy []*forward.PolicyConfig `hcl:"policy,block"`
 }
 
 // DNSConfig is the dns { ... } block: the DNS server to use instead of the

@@ -21,7 +21,9 @@ type dryHop struct {
 	real  mail.Hop     // checks recipients; nil accepts all
 	from  mail.Address // the sender
 	words string
-	taken *ways
+	// policies holds the policies that may apply; nil for hops without them.
+	policies forward.Policies
+	taken    *ways
 }
 
 // ways collects the recipients that dry hops accepted.
@@ -58,6 +60,9 @@ func (h *dryHandoff) Rcpt(ctx context.Context, r mail.Rcpt) error {
 	h.hop.taken.mu.Lock()
 	defer h.hop.taken.mu.Unlock()
 	words := h.hop.words
+	if p := h.hop.policies.For(r.To, time.Now()); p != nil {
+		words += ", " + p.String()
+	}
 	if from := h.tx.Envelope.From; from != h.hop.from {
 		words += ", sent as " + string(from)
 	}
@@ -95,7 +100,7 @@ func (r *run) openHops() error {
 		if err != nil {
 			return fmt.Errorf("maildrop %q: %w", c.Name, err)
 		}
-		r.g.AddStore(c.Name, store, &dryHop{c.Name, store, from, "into its Maildir", r.taken})
+		r.g.AddStore(c.Name, store, &dryHop{name: c.Name, real: store, from: from, words: "into its Maildir", taken: r.taken})
 	}
 	for _, c := range cfg.Upstream {
 		up, err := r.g.NewUpstream(c, "", r.g.Log)
@@ -103,6 +108,9 @@ func (r *run) openHops() error {
 			return err
 		}
 		dry := &dryHop{name: c.Name, real: up.Quiet(), from: from, words: describe(c), taken: r.taken}
+		if c.MX {
+			dry.policies = forward.NewPolicies(cfg.Policy)
+		}
 		if r.q.Ask && !c.MX {
 			dry.real = up.Inline()
 		}

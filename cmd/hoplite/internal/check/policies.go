@@ -1,0 +1,74 @@
+package check
+
+import (
+	"fmt"
+	"time"
+
+	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+	"hoplite/mail"
+)
+
+// policyNotice is the time before the end of a temporary policy at which check
+// begins to warn.
+const policyNotice = 14 * 24 * time.Hour
+
+// checkPolicies finds policies that have ended or will end soon, and those that
+// no upstream uses.
+func checkPolicies(cfg *config.Config, now time.Time, diags *conf.Diagnostics) {
+	for _, c := range cfg.Policy {
+		switch left, temporary := c.Left(now); {
+		case temporary && left <= 0:
+			diags.Warn(c.Attr("until"), fmt.Sprintf("policy %q ended on %s and has no effect", c.Pattern, c.Until),
+				"Remove it. If the destination is still broken, its mail is deferred; set a later day to accept the weaker connection.")
+		case temporary && left <= policyNotice:
+			diags.Warn(c.Attr("until"), fmt.Sprintf("policy %q ends on %s", c.Pattern, c.Until),
+				"Afterwards the usual requirements apply again, and mail that cannot meet them is deferred.")
+		}
+		if routed := routedTo(cfg, c.Pattern); routed != "" {
+			diags.Warn(c.Range(), fmt.Sprintf("policy %q has no effect, because upstream %q has fixed servers", c.Pattern, routed),
+				"Set tls on the upstream: policies apply to servers found by MX.")
+		} else if len(cfg.Upstream) > 0 && !anyMX(cfg) {
+			diags.Warn(c.Range(), fmt.Sprintf("policy %q has no effect, because no upstream has mx = true", c.Pattern), "")
+		}
+	}
+}
+
+// anyMX reports whether an upstream finds its servers by MX.
+func anyMX(cfg *config.Config) bool {
+	for _, u := range cfg.Upstream {
+		if u.MX {
+			return true
+		}
+	}
+	return false
+}
+
+// routedTo returns the upstream with fixed servers to which a route names the
+// destination of a policy, or "" if there is none or if another route leads the
+// destination to servers found by MX.
+func routedTo(cfg *config.Config, pattern string) (fixed string) {
+	to, err := mail.ParsePattern(pattern)
+	if err != nil {
+		return ""
+	}
+	for _, ch := range cfg.Chain {
+		for i := range ch.Routes {
+			r := &ch.Routes[i]
+			u := cfg.FindUpstream(r.Hop)
+			if u == nil {
+				continue
+			}
+			for _, text := range r.To {
+				if p, err := mail.ParsePattern(text); err != nil || !p.Covers(to) {
+					continue
+				}
+				if u.MX {
+					return ""
+				}
+				fixed = u.Name
+			}
+		}
+	}
+	return fixed
+}
