@@ -46,6 +46,18 @@ func startTokenService(t *testing.T, port string, life int) (stop func()) {
 	return stop
 }
 
+// setting returns the duration in an environment variable, or a default.
+func setting(t *testing.T, name string, value time.Duration) time.Duration {
+	t.Helper()
+	if v := os.Getenv(name); v != "" {
+		var err error
+		if value, err = time.ParseDuration(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return value
+}
+
 // unexpired reports whether a token is a JWT that has not expired.
 func unexpired(token string) bool {
 	parts := strings.Split(token, ".")
@@ -61,8 +73,8 @@ func unexpired(token string) bool {
 }
 
 // An upstream that accepts only fresh tokens receives every message exactly
-// once, although the tokens are valid for only 10 s and the token service is
-// down for a while.
+// once, although the tokens are valid for only 10 s (OAUTH_LIFE) and the token
+// service is down for a while. The test takes 2 minutes (OAUTH_TIME).
 func TestInteropOAuthShortTokens(t *testing.T) {
 	if _, err := os.Stat(oauthMock + "/node_modules"); err != nil {
 		t.Skip("oauth2-mock-server is not installed")
@@ -73,7 +85,8 @@ func TestInteropOAuthShortTokens(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
-	stop := startTokenService(t, port, 10)
+	life := setting(t, "OAUTH_LIFE", 10*time.Second)
+	stop := startTokenService(t, port, int(life.Seconds()))
 
 	old := newPeer(t, "")
 	var mu sync.Mutex
@@ -90,12 +103,7 @@ func TestInteropOAuthShortTokens(t *testing.T) {
 	s := prepare(t, strings.NewReplacer("$SERVER", old.l.Addr().String(), "$TOKENS", "http://127.0.0.1:"+port, "$MORE", "").Replace(oauthConfig))
 	s.start()
 
-	length := 2 * time.Minute
-	if v := os.Getenv("OAUTH_SECONDS"); v != "" {
-		if length, err = time.ParseDuration(v + "s"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	length := setting(t, "OAUTH_TIME", 2*time.Minute)
 	sent := 0
 	send := func(until time.Time) {
 		for ; time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
@@ -106,11 +114,11 @@ func TestInteropOAuthShortTokens(t *testing.T) {
 	start := time.Now()
 	send(start.Add(length / 2))
 	stop()
-	send(time.Now().Add(15 * time.Second))
+	send(time.Now().Add(life * 3 / 2))
 	if !strings.Contains(s.log.String(), "can't be reached: connection refused") {
 		t.Error("the reason is not in the log")
 	}
-	startTokenService(t, port, 10)
+	startTokenService(t, port, int(life.Seconds()))
 	send(start.Add(length))
 
 	count := func() map[string]int {

@@ -143,7 +143,7 @@ func TestDestination(t *testing.T) {
 			cfg.Name, cfg.MX, cfg.TLS = "internet", true, cmp.Or(tt.tls, "may")
 			var policies Policies
 			if tt.own != nil {
-				tt.own.Pattern = "example.net"
+				tt.own.Name = "example.net"
 				policies = NewPolicies([]*PolicyConfig{tt.own})
 			}
 			var log bytes.Buffer

@@ -17,7 +17,7 @@ import (
 // specific block applies.
 type PolicyConfig struct {
 	conf.Pos
-	Pattern string `hcl:"pattern,label"`
+	Name string `hcl:"pattern,label"`
 	// TLS selects the use of TLS, as for an upstream: "off", "may", "require" or
 	// "verify". Without until it can only add to the requirements of the upstream,
 	// DANE and MTA-STS.
@@ -31,11 +31,11 @@ type PolicyConfig struct {
 // Check reports an invalid pattern or day, and a weak policy without a last day.
 func (c *PolicyConfig) Check() error {
 	var errs []error
-	switch p, err := mail.ParsePattern(c.Pattern); {
+	switch p, err := mail.ParsePattern(c.Name); {
 	case err != nil:
 		errs = append(errs, err)
 	case p == mail.PatternLocal || p == mail.PatternNull:
-		errs = append(errs, fmt.Errorf("policy %q has no destination: use an address, a domain or .domain", c.Pattern))
+		errs = append(errs, fmt.Errorf("policy %q has no destination: use an address, a domain or .domain", c.Name))
 	}
 	_, err := c.last()
 	errs = append(errs, conf.Field("until", err))
@@ -67,17 +67,17 @@ func (c *PolicyConfig) Left(now time.Time) (left time.Duration, ok bool) {
 // String describes the effect of the policy.
 func (c *PolicyConfig) String() string {
 	if c.Until != "" {
-		return fmt.Sprintf("TLS %s by policy %q until %s", c.TLS, c.Pattern, c.Until)
+		return fmt.Sprintf("TLS %s by policy %q until %s", c.TLS, c.Name, c.Until)
 	}
-	return fmt.Sprintf("at least TLS %s by policy %q", c.TLS, c.Pattern)
+	return fmt.Sprintf("at least TLS %s by policy %q", c.TLS, c.Name)
 }
 
 // clause describes the policy as the reason for a requirement.
 func (c *PolicyConfig) clause() string {
 	if c.Until != "" {
-		return fmt.Sprintf("allowed by policy %q until %s", c.Pattern, c.Until)
+		return fmt.Sprintf("allowed by policy %q until %s", c.Name, c.Until)
 	}
-	return fmt.Sprintf("required by policy %q", c.Pattern)
+	return fmt.Sprintf("required by policy %q", c.Name)
 }
 
 // Policies finds the policy for a destination. A nil Policies has none.
@@ -88,7 +88,7 @@ type Policies map[mail.Pattern]*PolicyConfig
 func NewPolicies(blocks []*PolicyConfig) Policies {
 	all := Policies{}
 	for _, c := range blocks {
-		if p, err := mail.ParsePattern(c.Pattern); err == nil {
+		if p, err := mail.ParsePattern(c.Name); err == nil {
 			all[p] = c
 		}
 	}

@@ -10,13 +10,13 @@ import (
 
 func TestPoliciesFor(t *testing.T) {
 	blocks := []*PolicyConfig{
-		{Pattern: "example.net", TLS: "verify"},
-		{Pattern: "Ann@Example.net", TLS: "require"},
-		{Pattern: ".example.net", TLS: "require"},
-		{Pattern: ".a.example.net", TLS: "verify"},
-		{Pattern: "bücher.example", TLS: "verify"},
-		{Pattern: "old.example", TLS: "off", Until: "2027-03-31"},
-		{Pattern: ".example", TLS: "require"},
+		{Name: "example.net", TLS: "verify"},
+		{Name: "Ann@Example.net", TLS: "require"},
+		{Name: ".example.net", TLS: "require"},
+		{Name: ".a.example.net", TLS: "verify"},
+		{Name: "bücher.example", TLS: "verify"},
+		{Name: "old.example", TLS: "off", Until: "2027-03-31"},
+		{Name: ".example", TLS: "require"},
 	}
 	p := NewPolicies(blocks)
 	lastDay := time.Date(2027, 3, 31, 23, 59, 0, 0, time.Local)
@@ -55,15 +55,15 @@ func TestPolicyCheck(t *testing.T) {
 		c    PolicyConfig
 		want string
 	}{
-		{PolicyConfig{Pattern: "example.net", TLS: "verify"}, ""},
-		{PolicyConfig{Pattern: "ann@example.net", TLS: "require"}, ""},
-		{PolicyConfig{Pattern: ".example.net", TLS: "off", Until: "2027-03-31"}, ""},
-		{PolicyConfig{Pattern: "example.net", TLS: "off"}, "weakens the protection and needs a last day"},
-		{PolicyConfig{Pattern: "example.net", TLS: "may"}, "weakens the protection and needs a last day"},
-		{PolicyConfig{Pattern: "example.net", TLS: "may", Until: "31.3.2027"}, "is not a day such as 2027-03-31"},
-		{PolicyConfig{Pattern: "*.example.net", TLS: "verify"}, `pattern "*.example.net"`},
-		{PolicyConfig{Pattern: "local", TLS: "verify"}, "has no destination"},
-		{PolicyConfig{Pattern: "<>", TLS: "verify"}, "has no destination"},
+		{PolicyConfig{Name: "example.net", TLS: "verify"}, ""},
+		{PolicyConfig{Name: "ann@example.net", TLS: "require"}, ""},
+		{PolicyConfig{Name: ".example.net", TLS: "off", Until: "2027-03-31"}, ""},
+		{PolicyConfig{Name: "example.net", TLS: "off"}, "weakens the protection and needs a last day"},
+		{PolicyConfig{Name: "example.net", TLS: "may"}, "weakens the protection and needs a last day"},
+		{PolicyConfig{Name: "example.net", TLS: "may", Until: "31.3.2027"}, "is not a day such as 2027-03-31"},
+		{PolicyConfig{Name: "*.example.net", TLS: "verify"}, `pattern "*.example.net"`},
+		{PolicyConfig{Name: "local", TLS: "verify"}, "has no destination"},
+		{PolicyConfig{Name: "<>", TLS: "verify"}, "has no destination"},
 	} {
 		err := tt.c.Check()
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
@@ -88,7 +88,7 @@ func TestWithPolicy(t *testing.T) {
 		{strict, "require", "2027-03-31", requirement{least: encrypted, startTLS: true, policy: `allowed by policy "x.example" until 2027-03-31`, weakened: true}},
 		{strict, "off", "2027-03-31", requirement{policy: `allowed by policy "x.example" until 2027-03-31`, weakened: true}},
 	} {
-		if got := tt.from.withPolicy(&PolicyConfig{Pattern: "x.example", TLS: tt.tls, Until: tt.until}); got != tt.want {
+		if got := tt.from.withPolicy(&PolicyConfig{Name: "x.example", TLS: tt.tls, Until: tt.until}); got != tt.want {
 			t.Errorf("%+v with %s %s: %+v, want %+v", tt.from, tt.tls, tt.until, got, tt.want)
 		}
 	}

@@ -19,17 +19,17 @@ func checkPolicies(cfg *config.Config, now time.Time, diags *conf.Diagnostics) {
 	for _, c := range cfg.Policy {
 		switch left, temporary := c.Left(now); {
 		case temporary && left <= 0:
-			diags.Warn(c.Attr("until"), fmt.Sprintf("policy %q ended on %s and has no effect", c.Pattern, c.Until),
+			diags.Warn(c.Attr("until"), fmt.Sprintf("policy %q ended on %s and has no effect", c.Name, c.Until),
 				"Remove it. If the destination is still broken, its mail is deferred; set a later day to accept the weaker connection.")
 		case temporary && left <= policyNotice:
-			diags.Warn(c.Attr("until"), fmt.Sprintf("policy %q ends on %s", c.Pattern, c.Until),
+			diags.Warn(c.Attr("until"), fmt.Sprintf("policy %q ends on %s", c.Name, c.Until),
 				"Afterwards the usual requirements apply again, and mail that cannot meet them is deferred.")
 		}
-		if routed := routedTo(cfg, c.Pattern); routed != "" {
-			diags.Warn(c.Range(), fmt.Sprintf("policy %q has no effect, because upstream %q has fixed servers", c.Pattern, routed),
+		if routed := routedTo(cfg, c.Name); routed != "" {
+			diags.Warn(c.Range(), fmt.Sprintf("policy %q has no effect, because upstream %q has fixed servers", c.Name, routed),
 				"Set tls on the upstream: policies apply to servers found by MX.")
 		} else if len(cfg.Upstream) > 0 && !anyMX(cfg) {
-			diags.Warn(c.Range(), fmt.Sprintf("policy %q has no effect, because no upstream has mx = true", c.Pattern), "")
+			diags.Warn(c.Range(), fmt.Sprintf("policy %q has no effect, because no upstream has mx = true", c.Name), "")
 		}
 	}
 }
