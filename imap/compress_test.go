@@ -60,6 +60,12 @@ func TestCompress(t *testing.T) {
 		if _, status := c.do("COMPRESS DEFLATE"); !strings.HasPrefix(status, "NO [COMPRESSIONACTIVE] ") {
 			t.Errorf("twice: %s", status)
 		}
+		if caps := c.ok("CAPABILITY")[0]; strings.Contains(caps, "UNAUTHENTICATE") {
+			t.Errorf("while compressed: %s", caps)
+		}
+		if _, status := c.do("UNAUTHENTICATE"); !strings.HasPrefix(status, "NO [CANNOT] ") {
+			t.Errorf("UNAUTHENTICATE while compressed: %s", status)
+		}
 		random := rand.New(rand.NewPCG(1, 2))
 		var text strings.Builder
 		for text.Len() < 300_000 {

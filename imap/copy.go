@@ -52,6 +52,8 @@ func transfer(m *mailbox, c *call, run func([]uint32, *maildrop.Folder) (maildro
 	if len(idx) == 0 {
 		return done, nil
 	}
+	p := c.begin(0)
+	defer p.end()
 	done, err = run(m.view.uids(idx), to)
 	if err == nil && len(done.From) == 0 && !c.uid {
 		err = maildrop.ErrNoMessage

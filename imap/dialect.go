@@ -16,6 +16,9 @@ type command struct {
 	// steady is set if message numbers must not change before the command is
 	// complete. No EXPUNGE is sent while such a command runs (RFC 9051, 7.5.1).
 	steady bool
+	// numbered is set if the arguments or responses contain message numbers.
+	// Such a command is refused after ENABLE UIDONLY.
+	numbered bool
 }
 
 // The handler's type determines the states in which a command is valid: an
@@ -58,8 +61,16 @@ func inMailbox(run func(*mailbox, *call) error) command {
 // byNumber returns a command for the selected state that uses message numbers,
 // which must not change until it is complete.
 func byNumber(run func(*mailbox, *call) error) command {
-	c := inMailbox(run)
+	c := numbered(run)
 	c.steady = true
+	return c
+}
+
+// numbered returns a command for the selected state that uses message numbers,
+// which may change while it runs.
+func numbered(run func(*mailbox, *call) error) command {
+	c := inMailbox(run)
+	c.numbered = true
 	return c
 }
 

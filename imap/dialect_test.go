@@ -29,7 +29,7 @@ func TestCommandStates(t *testing.T) {
 		{"CHECK", "s"}, {"EXPUNGE", "s"}, {"SEARCH ALL", "s"}, {"SORT (DATE) UTF-8 ALL", "s"},
 		{"THREAD REFS UTF-8 ALL", "s"}, {"FETCH 1 FLAGS", "s"}, {`STORE 1 FLAGS (\Seen)`, "s"}, {"COPY 1 INBOX", "s"}, {"MOVE 1 INBOX", "s"},
 		{"UID SEARCH ALL", "s"}, {"UID SORT (DATE) UTF-8 ALL", "s"}, {"UID THREAD REFS UTF-8 ALL", "s"}, {"UID FETCH 1 FLAGS", "s"},
-		{`UID STORE 1 FLAGS (\Seen)`, "s"}, {"UID COPY 1 INBOX", "s"}, {"UID MOVE 1 INBOX", "s"}, {"UID EXPUNGE 1", "s"},
+		{`UID STORE 1 FLAGS (\Seen)`, "s"}, {"UID COPY 1 INBOX", "s"}, {"UID MOVE 1 INBOX", "s"}, {"UID EXPUNGE 1", "s"}, {"UIDBATCHES 500", "s"},
 	}
 	d := open(t, Config{}, maildrop.Config{})
 	for _, state := range []byte("nas") {
@@ -65,7 +65,7 @@ func TestCommandStates(t *testing.T) {
 			}
 		}
 	}
-	tested := map[string]bool{"LOGOUT": true, "APPEND": true, "REPLACE": true, "UID REPLACE": true, "IDLE": true, "CLOSE": true, "UNSELECT": true}
+	tested := map[string]bool{"LOGOUT": true, "APPEND": true, "REPLACE": true, "UID REPLACE": true, "IDLE": true, "CLOSE": true, "UNSELECT": true, "UNAUTHENTICATE": true}
 	for _, tc := range tests {
 		name, rest, _ := strings.Cut(tc.command, " ")
 		if name == "UID" {
@@ -97,6 +97,10 @@ func TestExtensionsCanBeRemoved(t *testing.T) {
 		{"COMPRESS=DEFLATE", "COMPRESS DEFLATE"},
 		{"UNSELECT", "UNSELECT"},
 		{"UIDPLUS", "UID EXPUNGE 1"},
+		{"UNAUTHENTICATE", "UNAUTHENTICATE"},
+		{"UIDBATCHES", "UIDBATCHES 500"},
+		{"PARTIAL", "SEARCH RETURN (PARTIAL 1:2) ALL"},
+		{"PARTIAL", "UID FETCH 1 FLAGS (PARTIAL 1:2)"},
 		{"IDLE", "IDLE"},
 		{"MOVE", "MOVE 1 INBOX"},
 		{"MOVE", "UID MOVE 1 INBOX"},
@@ -254,7 +258,7 @@ func TestCapabilities(t *testing.T) {
 	want := "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE COMPRESS=DEFLATE CHILDREN NAMESPACE UNSELECT UIDPLUS MULTIAPPEND IDLE MOVE " +
 		"CONDSTORE QRESYNC ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS WITHIN " +
 		"LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE BINARY PREVIEW SAVEDATE OBJECTID " +
-		"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UTF8=ACCEPT REPLACE APPENDLIMIT=1000"
+		"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UTF8=ACCEPT REPLACE APPENDLIMIT=1000 UNAUTHENTICATE PARTIAL INPROGRESS UIDONLY UIDBATCHES"
 	if late := c.ok("CAPABILITY")[0]; late != want {
 		t.Errorf("after login:\n%s\nwant\n%s", late, want)
 	}

@@ -39,7 +39,7 @@ var extensions = []extension{
 	{name: "IDLE", commands: map[string]command{"IDLE": afterLogin(handleIdle)}},
 	{
 		name:     "MOVE",
-		commands: map[string]command{"MOVE": inMailbox(handleMove)},
+		commands: map[string]command{"MOVE": numbered(handleMove)},
 		uid:      map[string]command{"MOVE": inMailbox(handleMove)},
 	},
 	{
@@ -104,7 +104,7 @@ var extensions = []extension{
 	{name: "UTF8=ACCEPT", enable: (*account).enableUTF8, grammar: wire.UTF8Accept},
 	{
 		name:     "REPLACE",
-		commands: map[string]command{"REPLACE": inMailbox(handleReplace)},
+		commands: map[string]command{"REPLACE": numbered(handleReplace)},
 		uid:      map[string]command{"REPLACE": inMailbox(handleReplace)},
 	},
 	{
@@ -112,6 +112,11 @@ var extensions = []extension{
 		text:   func(s *session) string { return fmt.Sprintf("APPENDLIMIT=%d", int64(s.srv.cfg.AppendLimit)) },
 		status: map[string]statusItem{"APPENDLIMIT": count(func(f *figures) int64 { return f.limit })},
 	},
+	{name: "UNAUTHENTICATE", text: offerUnauthenticate, commands: map[string]command{"UNAUTHENTICATE": afterLogin(handleUnauthenticate)}},
+	{name: "PARTIAL", grammar: wire.Partial},
+	{name: "INPROGRESS"}, // checked by call.begin
+	{name: "UIDONLY", enable: (*account).enableUIDOnly},
+	{name: "UIDBATCHES", commands: map[string]command{"UIDBATCHES": inMailbox(handleUIDBatches)}},
 }
 
 // baseCommands holds the commands of IMAP4rev1, including CHECK and LSUB, which
@@ -141,7 +146,7 @@ var baseCommands = map[string]command{
 	"SEARCH":  byNumber(handleSearch),
 	"FETCH":   byNumber(handleFetch),
 	"STORE":   byNumber(handleStore),
-	"COPY":    inMailbox(handleCopy),
+	"COPY":    numbered(handleCopy),
 }
 
 // baseUIDCommands holds the commands that can follow UID.

@@ -58,7 +58,7 @@ func handleFetch(m *mailbox, c *call) error {
 	if cmd.Vanished && (!m.session().on.qresync || !c.uid) {
 		return badf("VANISHED needs UID FETCH and ENABLE QRESYNC")
 	}
-	if c.uid && !has(cmd.Items, wire.ItemUID) {
+	if c.uid && !m.session().on.uidOnly && !has(cmd.Items, wire.ItemUID) {
 		cmd.Items = slices.Insert(cmd.Items, 0, wire.ItemOf(wire.ItemUID))
 	}
 	if cmd.ChangedSince > 0 && !has(cmd.Items, wire.ItemModSeq) {
@@ -80,6 +80,10 @@ func handleFetch(m *mailbox, c *call) error {
 	}
 	if cmd.ChangedSince > 0 {
 		idx = slices.DeleteFunc(idx, func(i int) bool { return m.view.Messages[i].ModSeq <= cmd.ChangedSince })
+	}
+	if cmd.Partial.Given() {
+		from, to := cmd.Partial.Of(len(idx))
+		idx = idx[from:to]
 	}
 	defer f.close()
 	if err := f.all(idx); err != nil {
@@ -108,6 +112,7 @@ func has(items []wire.Item, k wire.ItemKind) bool {
 // fetcher sends the items of one message after another.
 type fetcher struct {
 	*mailbox
+	call      *call
 	steps     []step
 	withFlags []step // the steps for a message that FETCH has marked \Seen
 	need      need   // the highest need of all steps, ignoring needFile
@@ -124,7 +129,7 @@ type fetcher struct {
 
 func newFetcher(m *mailbox, c *call, items []wire.Item) (*fetcher, error) {
 	d := c.session.srv.dialect
-	f := &fetcher{mailbox: m, steps: make([]step, 0, len(items)+1)}
+	f := &fetcher{mailbox: m, call: c, steps: make([]step, 0, len(items)+1)}
 	flags := false
 	for i := range items {
 		s := step{&items[i], &d.items[items[i].Kind]}
@@ -171,7 +176,7 @@ func (f *fetcher) all(idx []int) error {
 			batch = idx[:min(summaryBatch, len(idx))]
 		}
 		if f.need > needIndex {
-			if err := f.prepare(batch, f.need == needStructure); err != nil {
+			if err := f.prepare(f.call, batch, f.need == needStructure); err != nil {
 				return err
 			}
 		}
@@ -233,9 +238,7 @@ func (f *fetcher) one(i int, steps []step) (err error) {
 			}
 		}
 	}
-	b := append(f.out.Room(512), "* "...)
-	b = appendInt(b, int64(i+1))
-	b = append(b, " FETCH ("...)
+	b := f.beginFetch(i, f.msg, false)
 	for n, s := range steps {
 		if n > 0 {
 			b = append(b, ' ')

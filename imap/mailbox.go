@@ -77,7 +77,7 @@ func (m *mailbox) claimRecent(snap *maildrop.Snapshot) {
 
 // sendExpunged reports expunged messages.
 func (m *mailbox) sendExpunged(u update) {
-	if m.session().on.qresync {
+	if on := &m.session().on; on.qresync || on.uidOnly {
 		m.sendVanished("VANISHED", u.expunged)
 		return
 	}
@@ -153,8 +153,11 @@ func (m *mailbox) sendModSeq(i int, msg *maildrop.Message, withUID bool) {
 
 // beginFetch returns the beginning of an untagged FETCH, for out.Took.
 func (m *mailbox) beginFetch(i int, msg *maildrop.Message, withUID bool) []byte {
-	b := appendInt(append(m.out.Room(512), "* "...), int64(i+1))
-	b = append(b, " FETCH ("...)
+	b := append(m.out.Room(512), "* "...)
+	if m.session().on.uidOnly {
+		return append(appendInt(b, int64(msg.UID)), " UIDFETCH ("...)
+	}
+	b = append(appendInt(b, int64(i+1)), " FETCH ("...)
 	if withUID {
 		b = append(appendInt(append(b, "UID "...), int64(msg.UID)), ' ')
 	}

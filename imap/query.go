@@ -20,6 +20,7 @@ type query struct {
 	folder  *maildrop.Folder
 	view    *view
 	charset string
+	uidOnly bool  // message numbers are not permitted
 	now     int64 // the reference time for YOUNGER and OLDER
 
 	root  *node
@@ -64,7 +65,7 @@ type node struct {
 const noText summary.Text = -1
 
 func newQuery(m *mailbox, args *wire.Search) (*query, error) {
-	q := &query{folder: m.folder, view: &m.view, charset: args.Charset, now: time.Now().Unix()}
+	q := &query{folder: m.folder, view: &m.view, charset: args.Charset, uidOnly: m.session().on.uidOnly, now: time.Now().Unix()}
 	var err error
 	q.root, err = q.compile(&m.session().srv.dialect.keys, &args.Key)
 	return q, err
@@ -101,19 +102,22 @@ func (q *query) compile(keys *[wire.KeyOps]searchKey, k *wire.Key) (*node, error
 
 // run evaluates the query for every message and stores the results in hit. If
 // files have to be read, several workers share the work.
-func (q *query) run(ctx context.Context, msgs []*maildrop.Message, hit []bool) error {
+func (q *query) run(ctx context.Context, c *call, msgs []*maildrop.Message, hit []bool) error {
 	if q.root.need == needIndex {
-		c := candidate{q: q}
+		one := candidate{q: q}
 		for i, m := range msgs {
-			c.msg, c.number = m, uint32(i+1)
-			hit[i], _ = c.match(q.root) // cannot fail without reading files
+			one.msg, one.number = m, uint32(i+1)
+			hit[i], _ = one.match(q.root) // cannot fail without reading files
 		}
 		return nil
 	}
+	p := c.begin(len(msgs))
+	defer p.end()
 	return parallel.Do(len(msgs), func(i int) (err error) {
 		if ctx.Err() != nil {
 			return errSearchLimit
 		}
+		p.step()
 		hit[i], err = q.ask(ctx, msgs[i], uint32(i+1))
 		return err
 	})

@@ -20,7 +20,7 @@ func handleSearch(m *mailbox, c *call) error {
 	if args.Charset != "" && m.session().on.utf8 {
 		return badf("No CHARSET after ENABLE UTF8=ACCEPT") // RFC 6855, 3
 	}
-	found, err := search(m, &args)
+	found, err := search(m, c, &args)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func handleSearch(m *mailbox, c *call) error {
 
 // search returns the view indices of all matching messages in ascending order,
 // and saves the result if the client requests it.
-func search(m *mailbox, args *wire.Search) ([]int, error) {
+func search(m *mailbox, c *call, args *wire.Search) ([]int, error) {
 	if args.Return.Save {
 		m.view.saved = []uint32{} // result of a failed search (RFC 5182, 2.1)
 	}
@@ -54,7 +54,7 @@ func search(m *mailbox, args *wire.Search) ([]int, error) {
 		defer done()
 	}
 	hit := make([]bool, len(m.view.Messages))
-	if err := q.run(ctx, m.view.Messages, hit); err != nil {
+	if err := q.run(ctx, c, m.view.Messages, hit); err != nil {
 		return nil, err
 	}
 	found := make([]int, 0, 64)
@@ -64,25 +64,36 @@ func search(m *mailbox, args *wire.Search) ([]int, error) {
 		}
 	}
 	if args.Return.Save {
-		m.view.saved = m.view.uids(savedPart(args.Return, found))
+		m.view.save(args.Return, found)
 	}
 	return found, nil
 }
 
+// save saves the result of a search, in result order, for "$".
+func (v *view) save(r wire.ReturnOptions, found []int) {
+	v.saved = v.uids(savedPart(r, found))
+	slices.Sort(v.saved)
+}
+
 // savedPart returns the part of a result that "$" refers to afterwards (RFC
-// 5182, 2.1).
+// 5182, 2.1; RFC 9394, 3.2). found
+// is in result order.
 func savedPart(r wire.ReturnOptions, found []int) []int {
-	if r.All || r.Count || !r.Min && !r.Max || len(found) == 0 {
+	if r.All || r.Count || !r.Min && !r.Max && !r.Partial.Given() || len(found) == 0 {
 		return found
 	}
-	first, last := found[0], found[len(found)-1]
-	switch {
-	case r.Min && r.Max && first != last:
-		return []int{first, last}
-	case r.Min:
-		return []int{first}
+	var saved []int
+	if r.Partial.Given() {
+		from, to := r.Partial.Of(len(found))
+		saved = slices.Clone(found[from:to])
 	}
-	return []int{last}
+	if first := found[0]; r.Min && !slices.Contains(saved, first) {
+		saved = slices.Insert(saved, 0, first)
+	}
+	if last := found[len(found)-1]; r.Max && !slices.Contains(saved, last) {
+		saved = append(saved, last)
+	}
+	return saved
 }
 
 // patience returns a context that is canceled when a search has taken too long
@@ -136,7 +147,7 @@ func sendESearch(c *call, o wire.ReturnOptions, r result) {
 	if !o.Given {
 		o.All = true
 	}
-	if o.Save && !o.Min && !o.Max && !o.All && !o.Count {
+	if o.Save && !o.Min && !o.Max && !o.All && !o.Count && !o.Partial.Given() {
 		return
 	}
 	b := wire.AppendString([]byte("* ESEARCH (TAG "), c.tag, false)
@@ -155,6 +166,9 @@ func sendESearch(c *call, o wire.ReturnOptions, r result) {
 			b = wire.AppendNumbers(append(b, " ALL "...), r.nums)
 		}
 	}
+	if o.Partial.Given() {
+		b = appendPage(append(b, " PARTIAL ("...), o.Partial, r.nums)
+	}
 	if o.Count {
 		b = appendInt(append(b, " COUNT "...), int64(len(r.nums)))
 	}
@@ -162,6 +176,15 @@ func sendESearch(c *call, o wire.ReturnOptions, r result) {
 		b = strconv.AppendUint(append(b, " MODSEQ "...), r.modseq(o), 10)
 	}
 	c.out.Write(append(b, "\r\n"...))
+}
+
+// appendPage appends one page of a result (RFC 9394, 3.1).
+func appendPage(b []byte, page wire.Page, nums []uint32) []byte {
+	b = append(page.Append(b), ' ')
+	if from, to := page.Of(len(nums)); from < to {
+		return append(wire.AppendNumbers(b, nums[from:to]), ')')
+	}
+	return append(b, "NIL)"...)
 }
 
 // modseq returns the MODSEQ for the messages in the response: the higher of
@@ -177,6 +200,10 @@ func (r *result) modseq(o wire.ReturnOptions) uint64 {
 	}
 	if o.Max {
 		top = max(top, r.modseqs[len(r.modseqs)-1])
+	}
+	from, to := o.Partial.Of(len(r.modseqs))
+	for _, n := range r.modseqs[from:to] {
+		top = max(top, n)
 	}
 	return top
 }

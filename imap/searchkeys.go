@@ -114,6 +114,9 @@ func matchNew(c *candidate, _ *node) (bool, error) {
 }
 
 func compileNumbers(q *query, n *node, k *wire.Key) error {
+	if q.uidOnly && !k.Set.Saved {
+		return errUIDRequired
+	}
 	if k.Set.Saved {
 		n.match, n.uids = matchSaved, q.view.saved
 	}

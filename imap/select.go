@@ -20,6 +20,9 @@ func selectMailbox(a *account, c *call, readOnly bool) error {
 	if args.QResync != nil && !on.qresync {
 		return badf("ENABLE QRESYNC first")
 	}
+	if q := args.QResync; on.uidOnly && q != nil && q.SeqMatch != nil {
+		return errUIDRequired
+	}
 	if a.selected != nil {
 		a.unselect()
 		if on.qresync || on.rev2 {
@@ -62,7 +65,7 @@ func describe(m *mailbox) {
 		m.out.untagged("OK [PERMANENTFLAGS ()] Read-only mailbox")
 	}
 	m.sendCounts()
-	if !on.rev2 {
+	if !on.rev2 && !on.uidOnly {
 		if first := v.Counts().FirstUnseen; first >= 0 {
 			m.out.untagged("OK [UNSEEN %d] First unseen", first+1)
 		}

@@ -42,7 +42,7 @@ type session struct {
 
 // features holds the extensions that a client has enabled.
 type features struct {
-	condstore, qresync, utf8, rev2 bool
+	condstore, qresync, utf8, rev2, uidOnly bool
 }
 
 // maxBad is the number of consecutive invalid commands after which a session
@@ -186,7 +186,9 @@ func (s *session) command() error {
 	cmd, err := s.srv.dialect.find(c)
 	if err == nil {
 		s.began = true
-		err = cmd.run(s, c)
+		if err = s.checkNumbers(cmd); err == nil {
+			err = cmd.run(s, c)
+		}
 	} else if !s.began && s.account == nil {
 		// The client is a browser or speaks another protocol, so the rest is
 		// not read.

@@ -42,7 +42,7 @@ func handleSort(m *mailbox, c *call) error {
 		keys = append(keys, order.Key{Compare: compare, Reverse: k.Reverse})
 		summaries = summaries || k.Name != "ARRIVAL" && k.Name != "SIZE"
 	}
-	found, err := search(m, &args)
+	found, err := search(m, c, &args)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,11 @@ func handleSort(m *mailbox, c *call) error {
 	if err != nil {
 		return err
 	}
-	sendFound(m, c, &args, order.Sort(rows, keys))
+	found = order.Sort(rows, keys)
+	if args.Return.Save {
+		m.view.save(args.Return, found)
+	}
+	sendFound(m, c, &args, found)
 	return nil
 }
 
@@ -70,7 +74,7 @@ func handleThread(m *mailbox, c *call) error {
 	if run == nil {
 		return badf("Unknown threading algorithm")
 	}
-	found, err := search(m, &args)
+	found, err := search(m, c, &args)
 	if err != nil {
 		return err
 	}
@@ -105,7 +109,7 @@ func sendThreads(out output, threads []*order.Thread) {
 // rowsOf collects the data for sorting, without expunged messages.
 func rowsOf(m *mailbox, c *call, found []int, summaries bool) ([]order.Row, error) {
 	if summaries {
-		if err := m.prepare(found, false); err != nil {
+		if err := m.prepare(c, found, false); err != nil {
 			return nil, err
 		}
 	}

@@ -104,7 +104,7 @@ func longHeader(folder *maildrop.Folder, m *maildrop.Message) ([]byte, error) {
 
 // prepare computes missing summaries in parallel. idx holds indices in the
 // view.
-func (m *mailbox) prepare(idx []int, whole bool) error {
+func (m *mailbox) prepare(c *call, idx []int, whole bool) error {
 	folder := m.folder
 	var missing []*maildrop.Message
 	for _, i := range idx {
@@ -118,7 +118,10 @@ func (m *mailbox) prepare(idx []int, whole bool) error {
 	}
 	ctx, cancel := m.session().patience()
 	defer cancel()
+	p := c.begin(len(missing))
+	defer p.end()
 	return parallel.Do(len(missing), func(i int) error {
+		p.step()
 		if ctx.Err() != nil {
 			return errSearchLimit
 		}

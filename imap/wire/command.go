@@ -231,6 +231,24 @@ func (p *Parser) ID() [][2]string {
 	return out
 }
 
+// Batches holds the arguments of UIDBATCHES: the batch size and, unless Last is
+// 0, the first and last batch to return, counted from 1.
+type Batches struct{ Size, First, Last uint32 }
+
+// Batches reads "size [first:last]".
+func (p *Parser) Batches() Batches {
+	b := Batches{Size: p.Number()}
+	if p.err == nil && p.More() {
+		b.First = p.setNumber(false)
+		p.want(':')
+		b.Last = p.setNumber(false)
+		if b.First > b.Last {
+			b.First, b.Last = b.Last, b.First
+		}
+	}
+	return b
+}
+
 // Words reads one or more atoms and returns them in upper case.
 func (p *Parser) Words() []string {
 	out := []string{p.word()}

@@ -73,6 +73,7 @@ type Fetch struct {
 	Items        []Item
 	ChangedSince uint64 // RFC 7162; 0 if absent
 	Vanished     bool
+	Partial      Page // RFC 9394
 }
 
 // Fetch reads "set items [modifiers]".
@@ -106,6 +107,10 @@ func (p *Parser) fetchModifier(f *Fetch) {
 	case "VANISHED":
 		p.need(QResync, w)
 		f.Vanished = true
+	case "PARTIAL":
+		p.need(Partial, w)
+		p.SP()
+		f.Partial = p.page()
 	default:
 		p.fail("Unknown FETCH modifier %q", w)
 	}

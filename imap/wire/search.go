@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -59,6 +60,58 @@ type Key struct {
 type ReturnOptions struct {
 	Given                      bool // RETURN was given
 	Min, Max, All, Count, Save bool
+	Partial                    Page // RFC 9394
+}
+
+// Page selects the results First to Last, counted from 1. FromEnd counts from
+// the end. The zero value selects nothing.
+type Page struct {
+	First, Last uint32 // First <= Last
+	FromEnd     bool
+}
+
+// Given reports whether the page was requested.
+func (g Page) Given() bool { return g.Last > 0 }
+
+// Of returns the page's bounds within n results: [from, to), with from <= to.
+func (g Page) Of(n int) (from, to int) {
+	if !g.Given() {
+		return 0, 0
+	}
+	from, to = min(int(g.First)-1, n), min(int(g.Last), n)
+	if g.FromEnd {
+		from, to = n-to, n-from
+	}
+	return from, to
+}
+
+// Append appends the page as the client wrote it.
+func (g Page) Append(b []byte) []byte {
+	for i, n := range [2]uint32{g.First, g.Last} {
+		if i > 0 {
+			b = append(b, ':')
+		}
+		if g.FromEnd {
+			b = append(b, '-')
+		}
+		b = strconv.AppendUint(b, uint64(n), 10)
+	}
+	return b
+}
+
+// page reads "first:last" or "-first:-last".
+func (p *Parser) page() Page {
+	g := Page{FromEnd: p.take('-')}
+	g.First = p.setNumber(false)
+	p.want(':')
+	if g.FromEnd {
+		p.want('-')
+	}
+	g.Last = p.setNumber(false)
+	if g.First > g.Last {
+		g.First, g.Last = g.Last, g.First
+	}
+	return g
 }
 
 // Search holds the arguments of SEARCH, SORT or THREAD.
@@ -168,11 +221,21 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 		case "SAVE":
 			p.need(SearchRes, w)
 			o.Save = true
+		case "PARTIAL":
+			p.need(Partial, w)
+			if o.Partial.Given() {
+				p.fail("PARTIAL given twice")
+			}
+			p.SP()
+			o.Partial = p.page()
 		default:
 			p.fail("Unknown RETURN option %q", w)
 		}
 	})
-	if !o.Min && !o.Max && !o.All && !o.Count && !o.Save {
+	if o.All && o.Partial.Given() {
+		p.fail("ALL and PARTIAL exclude each other")
+	}
+	if !o.Min && !o.Max && !o.All && !o.Count && !o.Save && !o.Partial.Given() {
 		o.All = true // RFC 4731, 3.1
 	}
 	s.Return = o
