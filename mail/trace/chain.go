@@ -105,8 +105,9 @@ type Step struct {
 	Delay, Low, High, RawDelay time.Duration
 	HasDelay                   bool
 
-	signs sign // of forgery, and their weight
-	score int
+	signs   sign // of forgery, and their weight
+	score   int
+	afterUs bool // claimed, and dated a day or more after the boundary line
 }
 
 // Trace is the path of a message, reconstructed from its header.

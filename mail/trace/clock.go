@@ -19,6 +19,9 @@ type Clock struct {
 	// likely.
 	Certain bool
 	Hops    []int // the lines it dated; empty for the Date field
+
+	least       time.Duration // the bound of the error closest to zero, without its sign
+	alternative bool          // wrong only if the other uncertain clocks are right
 }
 
 // ClockCause is the likely cause of a clock's error.
@@ -70,10 +73,10 @@ func (t timing) fitClocks(o *Options) {
 	}
 	certain := map[int]bool{}
 	alternatives := map[int]int64{}
-	if ok {
-		m.weighAlternatives(wrong, certain, alternatives, c)
-	}
 	times := m.times(c, wrong)
+	if ok {
+		m.weighAlternatives(t.Trace, wrong, certain, alternatives, c, times)
+	}
 	for i, mk := range m.marks {
 		if mk.step >= 0 {
 			t.Steps[mk.step].Time = time.UnixMilli(times[i]).UTC()
@@ -176,10 +179,11 @@ func (m *clockFit) solve(pinned int, withoutDate bool) (c, low, high []int64, co
 }
 
 // weighAlternatives assumes in turn that each wrong clock is right. If that
-// explains the stamps nearly as well, the result is uncertain, and the clocks
-// that would be wrong instead are reported as well. The Date field is ignored,
-// because the client wrote it.
-func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives map[int]int64, c []int64) {
+// explains the stamps nearly as well, or if too few independent clocks agree
+// that it is wrong, the result is uncertain, and the clocks that would be wrong
+// instead are reported as well. For the servers' clocks, the Date field is
+// ignored, because the client wrote it.
+func (m *clockFit) weighAlternatives(t *Trace, wrong, certain map[int]bool, alternatives map[int]int64, c, times []int64) {
 	_, _, _, base, ok := m.solve(-1, true)
 	tried := 0
 	for n := 1; n < len(m.names); n++ {
@@ -189,21 +193,14 @@ func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives m
 		if tried++; tried > 6 {
 			break
 		}
-		if m.names[n] == DateHost {
-			certain[n] = true // otherwise all servers would be wrong
-			if other, _, _, _, ok2 := m.solve(n, false); ok2 && len(m.marks) <= 2 {
-				for k := 1; k < len(other); k++ {
-					if far(other[k], 0) && !wrong[k] && m.class[k] < weightKnown {
-						certain[n] = false
-						alternatives[k] = other[k]
-					}
-				}
-			}
+		date := m.names[n] == DateHost
+		other, _, _, cost, ok2 := m.solve(n, !date)
+		if !ok || !ok2 {
 			continue
 		}
-		other, _, _, cost, ok2 := m.solve(n, true)
-		if !ok || !ok2 || 4*(cost-base) > m.class[n]*abs(c[n]) {
-			certain[n] = true // the other explanation costs 25% more
+		costly := date || 4*(cost-base) > m.class[n]*abs(c[n]) // the other explanation costs 25% more
+		if costly && m.convicts(t, n, m.offset(n, times), wrong, times) {
+			certain[n] = true
 			continue
 		}
 		for k := 1; k < len(other); k++ {
@@ -212,6 +209,16 @@ func (m *clockFit) weighAlternatives(wrong, certain map[int]bool, alternatives m
 			}
 		}
 	}
+}
+
+// offset returns the error of a clock, given the corrected times.
+func (m *clockFit) offset(n int, times []int64) int64 {
+	for i, mk := range m.marks {
+		if mk.node == n {
+			return mk.at - times[i]
+		}
+	}
+	return 0
 }
 
 // times returns the corrected times. Stamps from correct clocks are kept; lines

@@ -19,6 +19,7 @@ func (t judge) all() {
 	}
 	t.trust()
 	t.organisationHint()
+	t.futureDates()
 	t.clocks()
 	t.delays()
 	t.lines()
@@ -146,7 +147,7 @@ func (t judge) trust() {
 		case !s.isSuspect():
 			severity, advice = Note, "" // it only occurs below such a line
 		}
-		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, host(&s.Line), strings.Join(s.Reasons, "; ")), advice)
+		t.find("suspect-line", severity, s.Index, fmt.Sprintf("line %d (%s): %s", s.Index, t.writer(i), strings.Join(s.Reasons, "; ")), advice)
 	}
 	if t.Boundary > 0 {
 		if b := &t.Steps[t.Boundary-1]; b.From.Helo == "" && b.From.RDNSState == received.Missing && b.From.Addr.IsValid() && b.Class == Public {
@@ -163,49 +164,87 @@ func (t judge) organisationHint() {
 	}
 }
 
+// futureDates reports claimed lines that are dated days after the boundary line.
+func (t judge) futureDates() {
+	first, last := 0, 0
+	var by time.Duration
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.afterUs && s.Trust != Suspect {
+			if first == 0 {
+				first = s.Index
+			}
+			last = s.Index
+			by = max(by, s.Stamp.Time().Sub(t.Steps[t.Boundary-1].Stamp.Time()))
+		}
+	}
+	if first == 0 {
+		return
+	}
+	subject := fmt.Sprintf("line %d is dated", first)
+	if last > first {
+		subject = fmt.Sprintf("lines %d to %d are dated up to", first, last)
+	}
+	t.find("future-date", Note, first, fmt.Sprintf("%s %s after line %d, which was written later: a clock is wrong by days, or lines were copied or forged; the total time leaves them out",
+		subject, Words(by), t.Boundary), "")
+}
+
 func (t judge) clocks() {
-	var unsure []string
-	severity, sender := Note, false
+	var unsure, alternatives []string
 	for i := range t.Clocks {
 		c := &t.Clocks[i]
 		if c.Certain {
 			t.certainClock(c)
 			continue
 		}
-		unsure = append(unsure, c.Host+" is "+c.amount())
-		small := c.Offset.Abs() <= smallError
-		sender = sender || small && c.Host == DateHost
-		if !small || t.datedByUs(c) {
-			severity = Warning
+		if c.alternative {
+			alternatives = append(alternatives, c.Host+" is "+c.amount())
+		} else {
+			unsure = append(unsure, c.Host+" is "+c.amount())
 		}
-	}
-	if sender { // probably the computer on which the message was written
-		severity = Note
 	}
 	if len(unsure) == 0 {
 		return
 	}
-	text := "the stamps run backwards, but it is unclear which clock is wrong: either " + strings.Join(unsure, ", or ")
+	text := "the stamps run backwards: perhaps " + conjunction(unsure) + ", but no second independent clock confirms it"
+	if len(alternatives) > 0 {
+		text = "the stamps run backwards, but it is unclear which clock is wrong: either " + conjunction(unsure) + ", or " + conjunction(alternatives)
+	}
 	if h := t.hoursOff(); h != 0 {
 		text += fmt.Sprintf("; the oldest line differs from the Date field by exactly %s, which suggests a wrong time zone there", plural(h, "hour"))
 		if wait := t.waitWithout(h); wait >= time.Minute {
-			text += fmt.Sprintf(": then the message waited %s before %s accepted it, as greylisting causes", Words(wait), host(&t.Steps[1].Line))
+			text += fmt.Sprintf(": then the message waited %s before %s accepted it, as greylisting causes", Words(wait), t.writer(1))
 		}
 	}
-	t.find("clock-unclear", severity, 0, text, "a third host with a known clock would decide it")
+	t.find("clock-unclear", Note, 0, text, "a third host with a known clock would decide it")
+}
+
+// conjunction joins at most four clauses, and counts the others.
+func conjunction(list []string) string {
+	if n := len(list); n > 4 {
+		list = append(list[:3:3], fmt.Sprintf("%d more clocks are wrong", n-3))
+	}
+	return strings.Join(list, " and ")
 }
 
 // amount describes the clock's error, with "at least" if only a bound is known.
 func (c *Clock) amount() string {
-	way, off := "fast", c.Offset
-	if off < 0 {
-		way, off = "slow", -off
+	way := "fast"
+	if c.Offset < 0 {
+		way = "slow"
 	}
-	if !c.Certain {
-		return "at least " + Words(off) + " " + way
+	if !c.Certain || c.wide() {
+		return "at least " + Words(c.least) + " " + way
+	}
+	off := c.Offset.Abs()
+	switch c.Cause {
+	case WholeHour, ZoneSlip, HalfHour:
+		off = off.Round(time.Minute)
 	}
 	return Words(off) + " " + way
 }
+
+// wide reports whether the bounds of the error leave its size open.
+func (c *Clock) wide() bool { return c.Host != DateHost && c.High-c.Low > c.Offset.Abs()/4 }
 
 // smallError is the largest error of a foreign clock that does not cause a
 // warning.
@@ -227,32 +266,36 @@ func (t judge) certainClock(c *Clock) {
 	if len(c.Hops) > 0 {
 		hop = c.Hops[0]
 	}
-	low, high := c.Low, c.High
-	if c.Offset < 0 {
-		low, high = -high, -low
-	}
-	text := fmt.Sprintf("the clock of %s is %s", c.Host, c.amount())
+	text, owner := fmt.Sprintf("the clock of %s is %s", c.Host, c.amount()), "its administrator"
 	if c.Host == DateHost {
-		text = fmt.Sprintf("the sender's clock, which wrote the Date field, is %s", c.amount())
-	} else if high-low > c.Offset.Abs()/4 {
-		text += fmt.Sprintf(" (between %s and %s)", Words(low), Words(high))
+		text, owner = fmt.Sprintf("the sender's clock, which wrote the Date field, is %s", c.amount()), "its owner"
 	}
-	severity, advice := Warning, "its administrator should set it by NTP"
-	if c.Offset.Abs() <= smallError && !t.datedByUs(c) {
-		severity = Note
+	severity, advice := Note, owner+" should set it by NTP"
+	if t.misleads(c) {
+		severity = Warning
 	}
-	switch c.Cause {
-	case WholeHour:
+	switch {
+	case c.wide():
+	case c.Cause == WholeHour:
 		text += ": whole hours, which suggests a wrong time zone or daylight saving setting"
-		advice = "its administrator should check the time zone and daylight saving settings"
-	case ZoneSlip:
+		advice = owner + " should check the time zone and daylight saving settings"
+	case c.Cause == ZoneSlip:
 		text += ": exactly its zone's distance from UTC, which suggests local time written as UTC or the reverse"
-		advice = "its administrator should check the time zone that the mail server writes"
-	case HalfHour:
+		advice = owner + " should check the time zone that the mail server writes"
+	case c.Cause == HalfHour:
 		text += ": a half or three quarters of an hour, which suggests a wrong time zone"
-		advice = "its administrator should check the time zone"
+		advice = owner + " should check the time zone"
 	}
 	t.find("clock", severity, hop, text, advice)
+}
+
+// writer returns the host that wrote the line at i, or a description if the line
+// does not name it.
+func (t judge) writer(i int) string {
+	if name := (timing{t.Trace}).hostOf(i); !strings.HasPrefix(name, "(") {
+		return name
+	}
+	return fmt.Sprintf("the host of line %d", t.Steps[i].Index)
 }
 
 // hoursOff returns the number of whole hours by which the oldest line is later
@@ -297,7 +340,7 @@ func (t judge) delays() {
 		if !s.HasDelay || s.Delay < 10*time.Minute {
 			continue
 		}
-		from := host(&t.Steps[max(i-1, 0)].Line)
+		from := t.writer(max(i-1, 0))
 		if s.Kind == Fetch {
 			if s.From.Name != "" {
 				from = s.From.Name
@@ -305,10 +348,10 @@ func (t judge) delays() {
 			t.find("fetched", Note, s.Index, fmt.Sprintf("the message waited %s in the mailbox at %s until it was fetched", Words(s.Delay), from), "no server was slow; the mailbox is polled at intervals")
 			continue
 		}
-		text := fmt.Sprintf("%s between %s and %s", Words(s.Delay), from, host(&s.Line))
+		text := fmt.Sprintf("%s between %s and %s", Words(s.Delay), from, t.writer(i))
 		advice := "ask the administrator of " + from + " for the log of this message: it probably waited in that queue"
 		severity := Note
-		if s.Delay >= longWait && (s.Low >= s.Delay/2 || t.dateAgrees(i-1)) {
+		if s.Delay >= longWait && (s.Low >= s.Delay/2 || t.dateAgrees(i-1) && !t.wrongAt(s.Index, s.Index-1)) {
 			severity = Warning
 		}
 		t.find("delay", severity, s.Index, text, advice)
@@ -332,13 +375,13 @@ func (t judge) lines() {
 			t.find("odd-line", Note, s.Index, fmt.Sprintf("line %d is malformed: %s", s.Index, strings.Join(s.Defects.List(), ", ")), "")
 		}
 		if old := oldTLS(s.TLS.Version); old != "" && s.Kind == Transport {
-			t.find("old-tls", Note, s.Index, fmt.Sprintf("the step to %s used %s, which is no longer safe", host(&s.Line), old), "both hosts should use TLS 1.2 or newer")
+			t.find("old-tls", Note, s.Index, fmt.Sprintf("the step to %s used %s, which is no longer safe", t.writer(i), old), "both hosts should use TLS 1.2 or newer")
 		}
 		if s.Proto.TLS || s.TLS.Version != "" || s.Class != Public || s.Kind != Transport || i == 0 {
 			continue
 		}
 		if p := s.Proto.Name; p == "SMTP" || p == "ESMTP" {
-			t.find("clear-text", Note, s.Index, fmt.Sprintf("the line does not show that the step to %s was encrypted", host(&s.Line)), "")
+			t.find("clear-text", Note, s.Index, fmt.Sprintf("the line does not show that the step to %s was encrypted", t.writer(i)), "")
 		}
 	}
 	if noDate > 0 {
@@ -368,28 +411,27 @@ func (t judge) fields() {
 	if len(has) == 0 {
 		return
 	}
-	missing := Warning
-	if t.header.excerpt {
-		missing = Note
-	}
-	if has["from"] == 0 {
-		t.find("no-from", missing, 0, "there is no From field", "every message needs one (RFC 5322, 3.6)")
+	whole := !t.header.excerpt
+	if has["from"] == 0 && whole {
+		t.find("no-from", Warning, 0, "there is no From field", "every message needs one (RFC 5322, 3.6)")
 	} else if has["from"] > 1 {
 		t.find("two-from", Warning, 0, "there are several From fields, and programs show different ones", "treat the message as forged")
 	}
 	switch {
 	case has["date"] == 0:
-		t.find("no-date-field", missing, 0, "there is no Date field", "every message needs one (RFC 5322, 3.6)")
+		if whole {
+			t.find("no-date-field", Warning, 0, "there is no Date field", "every message needs one (RFC 5322, 3.6)")
+		}
 	case !t.DateStamp.OK:
 		t.find("bad-date-field", Warning, 0, "unreadable Date field: "+t.Date, "")
 	}
-	if has["to"]+has["cc"]+has["bcc"] == 0 && !t.header.excerpt {
+	if has["to"]+has["cc"]+has["bcc"] == 0 && whole {
 		t.find("no-recipient", Note, 0, "neither To nor Cc names a recipient", "common for blind copies and lists, and for spam")
 	}
 	if has["bcc"] > 0 && t.header.bcc != "" {
 		t.find("visible-bcc", Warning, 0, "the Bcc field was not removed, so every recipient can read it", "the sender's mail program or first server should remove it")
 	}
-	if has["message-id"] == 0 && !t.header.excerpt {
+	if has["message-id"] == 0 && whole {
 		t.find("no-message-id", Note, 0, "there is no Message-ID field", "")
 	}
 	if t.DateStamp.OK && t.HasTotal {

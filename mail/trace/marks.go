@@ -18,9 +18,10 @@ type mark struct {
 
 // clockFit is the input to the fit for one message.
 type clockFit struct {
-	marks []mark
-	names []string // by node; 0 is the true time
-	class []int64  // weights by node
+	marks   []mark
+	names   []string     // by node; 0 is the true time
+	class   []int64      // weights by node
+	learned map[int]bool // nodes whose error is known from previous messages
 
 	budget int64 // for all fits together
 }
@@ -36,17 +37,18 @@ func (m *clockFit) coarse(node int) int64 {
 }
 
 // marks collects the stamps and assigns each clock a node. Suspect lines are
-// omitted, because they are not evidence. Stamps with an unknown zone are
-// omitted, because they may be off by hours.
+// omitted, because they are not evidence, and so are claimed stamps that are days
+// later than our own. Stamps with an unknown zone are omitted, because they may
+// be off by hours.
 func (t timing) marks(o *Options) *clockFit {
-	m := &clockFit{names: []string{""}, class: []int64{0}, budget: fitBudget}
+	m := &clockFit{names: []string{""}, class: []int64{0}, learned: map[int]bool{}, budget: fitBudget}
 	if t.DateStamp.OK && t.DateStamp.Zone != received.NoZone {
 		m.add(-1, t.DateStamp, DateHost, weightDate, 0)
 	}
 	last := len(t.Steps) - 1
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		if !s.Stamp.OK || s.Stamp.Zone == received.NoZone || s.Trust == Suspect {
+		if !s.Stamp.OK || s.Stamp.Zone == received.NoZone || s.Trust == Suspect || s.afterUs {
 			continue
 		}
 		weight := int64(weightOther)
@@ -65,7 +67,8 @@ func (t timing) marks(o *Options) *clockFit {
 		case s.Trust == Claimed:
 			weight = weightClaimed
 		}
-		m.add(i, s.Stamp, strings.ToLower(t.hostOf(i)), weight, learned)
+		node := m.add(i, s.Stamp, strings.ToLower(t.hostOf(i)), weight, learned)
+		m.learned[node] = m.learned[node] || known
 	}
 	m.tieDate(t.Trace)
 	return m
@@ -86,8 +89,8 @@ func (t timing) hostOf(i int) string {
 
 // add assigns a stamp to its host's node. If the host contradicts itself, the
 // line is assumed to be wrong rather than the clock, and the stamp gets its own
-// node.
-func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, learned time.Duration) {
+// node. add returns the node.
+func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, learned time.Duration) int {
 	mk := mark{step: step, at: st.Unix*1000 + int64(st.Nanos)/1e6 - learned.Milliseconds()}
 	if st.Coarse {
 		mk.coarse = 60_000
@@ -110,6 +113,7 @@ func (m *clockFit) add(step int, st received.Stamp, name string, weight int64, l
 		m.class = append(m.class, weight)
 	}
 	m.marks = append(m.marks, mk)
+	return mk.node
 }
 
 // tieDate assigns the Date field to the first host's clock if the message was

@@ -15,13 +15,7 @@ func (t timing) report(m *clockFit, wrong, certain map[int]bool, alternatives ma
 			continue
 		}
 		low, high := m.room(n, wrong, times)
-		var off int64
-		for i, mk := range m.marks {
-			if mk.node == n {
-				off = mk.at - times[i]
-				break
-			}
-		}
+		off := m.offset(n, times)
 		if other {
 			off, low, high = alt, min(alt, 0), max(alt, 0)
 		}
@@ -34,12 +28,16 @@ func (t timing) report(m *clockFit, wrong, certain map[int]bool, alternatives ma
 		if high == math.MaxInt64 {
 			high = off + queueLife.Milliseconds()
 		}
+		least := min(abs(off), abs(low), abs(high))
+		if other {
+			least = abs(alt)
+		}
 		if !other && !certain[n] && len(alternatives) > 0 {
 			low, high = min(low, 0), max(high, 0)
 		}
 		low, high = min(low, off), max(high, off)
 		ms := time.Millisecond
-		c := Clock{Host: m.names[n], Offset: time.Duration(off) * ms, Low: time.Duration(low) * ms, High: time.Duration(high) * ms, Certain: certain[n] && !other}
+		c := Clock{Host: m.names[n], Offset: time.Duration(off) * ms, Low: time.Duration(low) * ms, High: time.Duration(high) * ms, Certain: certain[n] && !other, least: time.Duration(least) * ms, alternative: other}
 		c.Cause = m.cause(t.Trace, n, c)
 		for _, mk := range m.marks {
 			if mk.node == n && mk.step >= 0 {

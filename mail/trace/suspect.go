@@ -43,11 +43,11 @@ func (t *weigher) suspect(j int) {
 	if !t.ownName(s, next) {
 		t.neighbours(s, next) // does the same for names that are not ours
 	}
-	t.future(s)
+	t.future(s, next)
 	idStyle(s)
 	for k := j + 1; k < len(t.Steps); k++ {
 		if other := &t.Steps[k]; s.ID != "" && !s.IDIsVersion && s.ID == other.ID && len(s.ID) > 5 && !sameHost(s.By.Name, other.By.Name) &&
-			organisation(s.By.Name) != organisation(other.By.Name) {
+			organisation(s.By.Name) != organisation(other.By.Name) && !handedToItself(other) {
 			s.addSign(idSign, 2, "line %d, of another organisation, has the same id %s", other.Index, s.ID)
 			break
 		}
@@ -58,6 +58,14 @@ func (t *weigher) suspect(j int) {
 	if s.isSuspect() {
 		s.Trust = Suspect
 	}
+}
+
+// handedToItself reports whether a host received the message from its own
+// organisation. The writer of the previous line is then the same organisation
+// under another name, which may well keep the id.
+func handedToItself(s *Step) bool {
+	own := organisation(s.By.Name)
+	return own != "" && (organisation(s.From.RDNS) == own || s.From.RDNS == "" && organisation(s.Announced()) == own)
 }
 
 // ownName handles a line below the boundary that contains the name of one of
@@ -196,13 +204,18 @@ func dialUp(name string) bool {
 	return dynamic
 }
 
-// future finds stamps that are too far off to be explained by a clock error.
-func (t *weigher) future(s *Step) {
+// future finds stamps that are too far off to be explained by a clock error. It
+// is no sign against a line if another organisation's host, which received the
+// message from it, wrote the same time: then our own clock may be wrong.
+func (t *weigher) future(s, next *Step) {
 	b := &t.Steps[t.Boundary-1]
 	if !s.Stamp.OK {
 		return
 	}
-	if b.Stamp.OK && s.Stamp.Unix-b.Stamp.Unix > 86400-3600 {
+	late := func(s *Step) bool { return s.Stamp.OK && b.Stamp.OK && s.Stamp.Unix-b.Stamp.Unix > 86400-3600 }
+	s.afterUs = late(s)
+	agrees := late(next) && next.Stamp.Unix >= s.Stamp.Unix-60 && organisation(next.By.Name) != "" && organisation(next.By.Name) != organisation(s.By.Name)
+	if s.afterUs && !agrees {
 		s.addSign(timeSign, 4, "dated %s after our own line", Words(time.Duration(s.Stamp.Unix-b.Stamp.Unix)*time.Second))
 	}
 	if t.DateStamp.OK && t.DateStamp.Unix-s.Stamp.Unix > 86400 {
