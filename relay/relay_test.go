@@ -433,14 +433,15 @@ func TestForgedResultsAreRemoved(t *testing.T) {
 }
 
 // Authentication-Results fields with any name of this server are removed from
-// remote clients' mail. A trusted server may have written those with other
-// names.
+// remote clients' mail, and those that name no server. A trusted server may have
+// written those with other names.
 func TestForgedResultsOfAllNames(t *testing.T) {
 	forged := "Authentication-Results: mail.example.org; spf=pass\r\nAuthentication-Results: OUT.example.org 1; spf=pass\r\n" +
-		"Authentication-Results: imap.example.org; spf=pass\r\nAuthentication-Results: other.example; spf=pass\r\n"
+		"Authentication-Results: imap.example.org; spf=pass\r\nAuthentication-Results: other.example; spf=pass\r\n" +
+		"Authentication-Results: spf=pass smtp.mailfrom=bank.example\r\n"
 	for at, kept := range map[string][]string{
 		":0":          {"other.example"},
-		"127.0.0.1:0": {"OUT.example.org", "imap.example.org", "other.example"}, // a trusted client
+		"127.0.0.1:0": {"OUT.example.org", "imap.example.org", "other.example", "spf=pass"}, // a trusted client
 	} {
 		d := parts(t, "smtp", func(_ *Config, e *Env) {
 			e.Names = func() []string { return []string{"mail.example.org", "out.example.org", "imap.example.org"} }

@@ -12,13 +12,14 @@ import (
 // stamp adds the server's fields above the message: Received,
 // Authentication-Results, and on submission the fields that RFC 6409, 8
 // permits. It removes Authentication-Results fields that claim to be from this
-// server (RFC 8601, 5). All other octets are left unchanged.
+// server (RFC 8601, 5) and, if the client is not trusted, those that name no
+// server. All other octets are left unchanged.
 func (t *transaction) stamp(m *mail.Message) *mail.Message {
 	top := t.received()
 	if len(t.Trail.Auth) > 0 {
 		top = append(top, authres.Field(t.Hostname, t.Trail.Auth)...)
 	}
-	drop := authres.Ours(m.Head, t.ownNames)
+	drop := authres.Ours(m.Head, t.ownNames, !t.Client.Trusted)
 	if t.Client.MayRelay && t.session.srv.cfg.FixHeaders == "submission" {
 		more, bcc := t.submission(m)
 		top, drop = append(top, more...), mergeSpans(drop, bcc)

@@ -106,6 +106,11 @@ func TestOurs(t *testing.T) {
 		{"Authentication-Results: (open mail.example.org; dmarc=pass", true},
 		{"Authentication-Results: =?utf-8?q?mail=2Eexample.org?=; dmarc=pass", true},
 		{"Authentication-Results: =?utf-8?b?bWFpbC5leGFtcGxlLm9yZw==?=; dmarc=pass", true},
+		{"Authentication-Results: (a;b) mail.example.org; dmarc=pass", true},
+		{"Authentication-Results: (;) =?utf-8?q?mail=2Eexample.org?=; dmarc=pass", true},
+		{"Authentication-Results: mail.example.org\u00a0; dmarc=pass", true},
+		{"Authentication-Results: \ufeffmail.example.org; dmarc=pass", true},
+		{"Authentication-Results: mail\u3002example\uff0eorg; dmarc=pass", true},
 		{"Authentication-Results: xn--bcher-kva.example; dmarc=pass", true},
 		{"Authentication-Results: b\u00fccher.example; dmarc=pass", true},
 		{"Authentication-Results: other.example; spf=pass", false},
@@ -117,7 +122,7 @@ func TestOurs(t *testing.T) {
 		{"Subject: mail.example.org;", false},
 	} {
 		head := []byte("Subject: x\r\n" + c.field + "\r\nTo: x\r\n\r\n")
-		spans := Ours(head, func() []string { return []string{"mail.example.org", "b\u00fccher.example"} })
+		spans := Ours(head, func() []string { return []string{"mail.example.org", "b\u00fccher.example"} }, false)
 		if (len(spans) == 1) != c.ours {
 			t.Errorf("%s: %v", c.field, spans)
 		}
@@ -129,12 +134,52 @@ func TestOurs(t *testing.T) {
 	}
 }
 
+// Readers that accept a field without an authserv-id attribute it to their own
+// server.
+func TestUnnamed(t *testing.T) {
+	for _, c := range []struct {
+		value   string
+		unnamed bool
+	}{
+		{"spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=bank.example; dmarc=pass action=none", true},
+		{"dkim = pass header.d=bank.example", true},
+		{"dkim/1=pass header.d=bank.example", true},
+		{"dkim (c) / (d) 1 = pass", true},
+		{"; dmarc=pass", true},
+		{"", true},
+		{" \t", true},
+		{"(mx.example.com); dmarc=pass", true},
+		{"(mx.example.com; dmarc=pass", true},
+		{`""; dmarc=pass`, true},
+		{"=pass; dmarc=pass", true},
+		{"/1=pass", true},
+		{"\r\n\tspf=pass;\r\n\tdmarc=pass", true},
+		{"mx.example.com; dmarc=pass", false},
+		{"mx.example.com 1; dmarc=pass", false},
+		{"mx.example.com/1; dmarc=pass", false},
+		{"(c) mx.example.com; dmarc=pass", false},
+		{"mta.example.com from=bank.example; domainkeys=neutral", false},
+		{"mx.example.com spf=pass", false},
+		{`"mx.example.com"; none`, false},
+		{"192.0.2.1; none", false},
+	} {
+		head := []byte("Authentication-Results: " + c.value + "\r\nTo: x\r\n\r\n")
+		names := func() []string { return []string{"mail.example.org"} }
+		if got := len(Ours(head, names, true)) == 1; got != c.unnamed {
+			t.Errorf("%q: removed %v", c.value, got)
+		}
+		if len(Ours(head, names, false)) > 0 {
+			t.Errorf("%q: removed although unnamed fields are permitted", c.value)
+		}
+	}
+}
+
 func FuzzAuthres(f *testing.F) {
 	f.Add("example.com; spf=pass (c) reason=\"x\" smtp.mailfrom=a@b; dkim/1=fail header.b=a/b")
 	f.Add("a; b=c d.e=\"f\\\"\"@g")
 	f.Add(`"a"@"\`)
 	f.Fuzz(func(t *testing.T, in string) {
-		Ours([]byte("Authentication-Results: "+in+"\r\n"), func() []string { return []string{"example.com"} })
+		Ours([]byte("Authentication-Results: "+in+"\r\n"), func() []string { return []string{"example.com"} }, in != "")
 		h, err := Parse([]byte(in))
 		if err != nil || h.ID == "" {
 			return

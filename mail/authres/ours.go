@@ -1,8 +1,8 @@
 package authres
 
 import (
-	"bytes"
 	"strings"
+	"unicode"
 
 	"hoplite/mail"
 	"hoplite/mail/mime"
@@ -15,8 +15,10 @@ import (
 //
 // The name is recognised in any spelling: followed by a version, in possibly
 // unterminated quotes, as an encoded word, with escapes, with comments or white
-// space around its dots, and with U-labels in place of A-labels.
-func Ours(head []byte, names func() []string) []mail.Span {
+// space around its dots, and with U-labels in place of A-labels. If unnamed is
+// true, fields that name no server are included, because readers that accept
+// such fields attribute them to the last server.
+func Ours(head []byte, names func() []string, unnamed bool) []mail.Span {
 	var spans []mail.Span
 	var own []string
 	for f := range mail.Fields(head) {
@@ -26,7 +28,7 @@ func Ours(head []byte, names func() []string) []mail.Span {
 		if own == nil {
 			own = names()
 		}
-		if claims(f, own) {
+		if claims(f, own, unnamed) {
 			spans = append(spans, f.Span)
 		}
 	}
@@ -34,11 +36,16 @@ func Ours(head []byte, names func() []string) []mail.Span {
 }
 
 // claims reports whether one of the names can be read as the authserv-id of a
-// field.
-func claims(f mail.Field, names []string) bool {
-	value, _, _ := bytes.Cut(f.Value(), []byte(";"))
-	id := mime.DecodeWords(string(mime.Unfold(nil, value)))
-	for _, reading := range []string{id, withoutComments(id)} {
+// field or, if unnamed is true, whether the field has none.
+func claims(f mail.Field, names []string, unnamed bool) bool {
+	value := string(mime.Unfold(nil, f.Value()))
+	plain, _, _ := strings.Cut(withoutComments(value), ";")
+	if unnamed && !named(plain) {
+		return true
+	}
+	first, _, _ := strings.Cut(value, ";")
+	first = mime.DecodeWords(first)
+	for _, reading := range []string{plain, mime.DecodeWords(plain), first, withoutComments(first)} {
 		for word := range strings.FieldsFuncSeq(plainID(reading), isNotDomain) {
 			for _, name := range names {
 				if sameDomain(word, name) {
@@ -48,6 +55,18 @@ func claims(f mail.Field, names []string) bool {
 		}
 	}
 	return false
+}
+
+// named reports whether the part of a field before the first semicolon, without
+// comments, begins with an authserv-id and not with a result such as
+// "dkim/1 = pass".
+func named(s string) bool {
+	method, _, result := strings.Cut(s, "=")
+	if result {
+		method, _, _ = strings.Cut(method, "/")
+		return strings.ContainsAny(strings.TrimSpace(method), " \t")
+	}
+	return strings.Trim(s, "\" \t") != ""
 }
 
 // withoutComments removes comments. An unterminated comment extends to the end
@@ -72,12 +91,15 @@ func withoutComments(s string) string {
 	return b.String()
 }
 
-// plainID removes quotes, escapes, control characters, and the white space
-// around dots.
+// plainID removes quotes, escapes, invisible characters, and the white space
+// around dots. Other dots of IDNA become ASCII dots (RFC 3490, 3.1).
 func plainID(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r == '"' || r == '\\' || r != '\t' && r < ' ' || r == 0x7f {
+		switch {
+		case r == '"', r == '\\', r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf):
 			return -1
+		case r == '\u3002', r == '\uff0e', r == '\uff61':
+			return '.'
 		}
 		return r
 	}, s)
@@ -95,7 +117,7 @@ func plainID(s string) string {
 
 // isNotDomain reports whether a character cannot occur in a domain name.
 func isNotDomain(r rune) bool {
-	return r < 0x80 && r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+	return unicode.IsSpace(r) || r < 0x80 && r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
 }
 
 // sameDomain compares domains as A-labels, ignoring case and a final dot.
