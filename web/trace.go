@@ -62,15 +62,6 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 	if d, err := time.ParseDuration(r.FormValue("keep")); err == nil {
 		c.Keep = d
 	}
-	select {
-	case s.working <- struct{}{}:
-		defer func() { <-s.working }()
-	case <-r.Context().Done():
-		return
-	case <-time.After(20 * time.Second):
-		s.fail(w, r, http.StatusServiceUnavailable, "The server is busy. Try again in a minute.")
-		return
-	}
 	s.answer(w, r, raw, c, time.Time{})
 }
 
@@ -137,25 +128,56 @@ func (s *Server) records(ctx context.Context, k inspect.Key) ([]story.Entry, err
 	return entries(found), nil
 }
 
-// answer shows a trace in the requested format.
+// answer shows a trace in the requested format. Only a few traces are made at a
+// time; sending the response is not part of that, because clients can be slow.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c choices, until time.Time) {
-	ctx, cancel := context.WithTimeout(r.Context(), s.maxTrace)
-	defer cancel()
-	rep, err := s.inspector(r, c).Inspect(ctx, raw)
-	switch {
-	case r.Context().Err() != nil:
-		return // the client left
-	case errors.Is(err, context.DeadlineExceeded):
-		s.fail(w, r, http.StatusServiceUnavailable, fmt.Sprintf("The trace took longer than %s and was stopped. Try again with the header alone.", trace.Words(s.maxTrace)))
+	select {
+	case s.working <- struct{}{}:
+	case <-r.Context().Done():
 		return
-	case err != nil:
-		s.fail(w, r, http.StatusUnprocessableEntity, "The input cannot be read: "+err.Error()+".")
+	case <-time.After(20 * time.Second):
+		s.fail(w, r, http.StatusServiceUnavailable, "The server is busy. Try again in a minute.")
 		return
 	}
+	page := s.tracePage(r, raw, c, until)
+	if r.Context().Err() == nil { // otherwise the client left
+		page.send(w)
+	}
+}
+
+// tracePage returns the response that answer sends. Reading, rendering and making
+// it anonymous must end within maxTrace.
+func (s *Server) tracePage(r *http.Request, raw []byte, c choices, until time.Time) *response {
+	defer func() { <-s.working }()
+	ctx, cancel := context.WithTimeout(r.Context(), s.maxTrace)
+	defer cancel()
+	page := newResponse(ctx)
+	rep, err := s.inspector(r, c).Inspect(ctx, raw)
+	if err == nil {
+		s.show(ctx, page, r, rep, c, until)
+	}
+	switch {
+	case ctx.Err() != nil:
+		page = newResponse(r.Context())
+		s.fail(page, r, http.StatusServiceUnavailable, fmt.Sprintf("The trace took longer than %s and was stopped. Try again with the header alone.", trace.Words(s.maxTrace)))
+	case err != nil:
+		s.fail(page, r, http.StatusUnprocessableEntity, "The input cannot be read: "+err.Error()+".")
+	}
+	return page
+}
+
+// show writes a report in the requested format. It stops early if ctx ends.
+func (s *Server) show(ctx context.Context, w http.ResponseWriter, r *http.Request, rep *inspect.Report, c choices, until time.Time) {
 	t := rep.Trace
 	text := func(s string) string { return s }
 	if c.Anonymous {
-		text = trace.NewAnonymiser(t).Text
+		a := trace.NewAnonymiser(t)
+		text = func(s string) string {
+			if ctx.Err() != nil {
+				return ""
+			}
+			return a.Text(s)
+		}
 	}
 	switch c.As {
 	case "json":
@@ -180,6 +202,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, raw []byte, c ch
 			return
 		}
 		head := []byte(text(string(rep.Head)))
+		if ctx.Err() != nil {
+			return
+		}
 		id, err := s.links.keep(head, c.Keep)
 		if err != nil {
 			s.fail(w, r, http.StatusInsufficientStorage, "Cannot make a permalink: "+err.Error()+".")

@@ -82,13 +82,19 @@ func tokenByte(c byte) bool {
 	return isLetter(c) || isDigit(c) || c >= 128 || strings.IndexByte("._-+@:%/=!#$&'*", c) >= 0
 }
 
-// maxToken is the length above which a token, longer than any name, is replaced as
-// a whole: the time to take one apart grows with the square of its length.
-const maxToken = 500
+// A token that is longer than any name or has more parts is replaced as a whole:
+// the time to take it apart is the product of its length and number of parts.
+const (
+	maxToken = 500
+	maxParts = 20
+)
 
 // token replaces one token, as a whole or in parts.
 func (a *Anonymiser) token(w string) string {
-	if len(w) > maxToken {
+	if len(w) > maxToken || strings.Count(w, "=")+strings.Count(w, ":")+strings.Count(w, "/")+strings.Count(w, "@") > maxParts {
+		if strings.Trim(w, "=:/@-_.*#") == "" {
+			return w // a line of one of these characters
+		}
 		a.word(w, "text")
 	}
 	if p := a.words[strings.ToLower(w)]; p != "" {

@@ -37,3 +37,23 @@ func TestAnonymiseLongToken(t *testing.T) {
 		t.Errorf("%d octets: %.80s", len(got), got)
 	}
 }
+
+// The time to make a text anonymous is linear in its length for all tokens.
+func TestAnonymiseManyParts(t *testing.T) {
+	head := Read([]byte("From: ann@a.example\n"), Options{})
+	for _, part := range []string{"=", "A=", "a@", "a.com=", "1:", "b/"} {
+		a := NewAnonymiser(head)
+		token := strings.Repeat(part, 490/len(part)) + "ann@a.example"
+		if got := a.Text(token + " " + token); got != "text1 text1" {
+			t.Errorf("%q: %.80s", part, got)
+		}
+	}
+	for _, kept := range []string{strings.Repeat("=", 30), strings.Repeat("-", 600), "----=_=----=====:::::===/////=="} {
+		if got := NewAnonymiser(head).Text(kept); got != kept {
+			t.Errorf("%s became %s", kept, got)
+		}
+	}
+	if got := NewAnonymiser(head).Text("https://mx.bigcorp.com/a/b/c/d/e=f"); got != "https://h1.d1.example/a/b/c/d/e=f" {
+		t.Error(got)
+	}
+}
