@@ -176,6 +176,33 @@ func TestUnknownTransferEncoding(t *testing.T) {
 	}
 }
 
+// Damaged base64 is decoded as mail programs decode it: characters outside the
+// alphabet are skipped, and an incomplete end is dropped (RFC 2045, 6.8). The
+// announced size is that of the result.
+func TestBinaryOfDamagedBase64(t *testing.T) {
+	for name, tc := range map[string]struct{ stored, want string }{
+		"intact":           {"dGV4dA==", "text"},
+		"other characters": {"dG*V4\t!d\xffA==", "text"},
+		"cut off":          {"dGV4dGV4d", "textex"},
+		"no padding":       {"dGV4dA", "text"},
+		"text after it":    {"dGV4dA==\n-- \n", "text"},
+		"nothing":          {"!?*", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, Config{}, maildrop.Config{})
+			c := d.login(t)
+			c.put("INBOX", "", "Content-Transfer-Encoding: base64\n\n"+tc.stored+"\n")
+			c.ok("SELECT INBOX")
+			if got, want := c.fetch(1, "BINARY.PEEK[1]"), fmt.Sprintf("BINARY[1] {%d}\n%s", len(tc.want), tc.want); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+			if got, want := c.fetch(1, "BINARY.SIZE[1]"), fmt.Sprintf("BINARY.SIZE[1] %d", len(tc.want)); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // Messages with any line endings and with NULs have the announced size, whether
 // fetched whole or in pieces of any size.
 func TestSectionPieces(t *testing.T) {
