@@ -59,6 +59,8 @@ func TestAllocations(t *testing.T) {
 		"xz files with large content":   {many(func(int) []byte { return large }), memory.ErrSpent.Error()},
 		"lzma files":                    {many(func(int) []byte { return lzma }), memory.ErrSpent.Error()},
 		"zstd files":                    {many(func(int) []byte { return zstd }), memory.ErrSpent.Error()},
+		"bzip2 files":                   {many(func(int) []byte { return bzip2Exe }), memory.ErrSpent.Error()},
+		"gzip files":                    {many(func(int) []byte { return gzipped(t, "a", exe) }), ""},
 		"zstd frames with growing size": {grown, memory.ErrSpent.Error()},
 		"7z files":                      {many(func(int) []byte { return seven }), memory.ErrSpent.Error()},
 		"rar files":                     {many(func(int) []byte { return rar }), memory.ErrSpent.Error()},

@@ -27,7 +27,7 @@ func (w *walk) compressed(name string, r io.Reader, packed *tally) error {
 }
 
 func (w *walk) gzip() error {
-	if err := w.take(gzipMemory); err != nil {
+	if err := w.allocate(gzipMemory); err != nil {
 		return err
 	}
 	packed := &tally{r: w.Reader}
@@ -39,7 +39,7 @@ func (w *walk) gzip() error {
 }
 
 func (w *walk) bzip2() error {
-	if err := w.take(bzip2Memory); err != nil {
+	if err := w.allocate(bzip2Memory); err != nil {
 		return err
 	}
 	packed := &tally{r: w.Reader}
