@@ -52,7 +52,7 @@ func (r *run) powerCut() int {
 // stopped first, so that it does not report that success to a client.
 func (r *run) cut() {
 	r.server.signal(syscall.SIGSTOP)
-	time.Sleep(time.Millisecond)
+	r.server.awaitStop()
 	r.disk.Cut()
 	r.server.kill()
 }

@@ -159,6 +159,44 @@ func (s *server) running() bool {
 // signal sends a signal to the server and the program that wraps it.
 func (s *server) signal(sig syscall.Signal) { syscall.Kill(-s.cmd.Process.Pid, sig) }
 
+// awaitStop waits until the process that received SIGSTOP executes no more code
+// of its own. Threads in a system call that cannot be interrupted, such as a
+// sync, stop when it returns, but only if another thread has already stopped and
+// thereby told all of them to. On a busy machine that takes many milliseconds.
+func (s *server) awaitStop() {
+	s.t.Helper()
+	threads := fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		files, _ := filepath.Glob(threads)
+		if stoppedThreads(files) {
+			return
+		}
+	}
+	s.t.Errorf("the server does not stop on SIGSTOP")
+}
+
+// stoppedThreads reports whether at least one of the threads with these stat
+// files has stopped and the others are stopped, in an uninterruptible system
+// call, or have ended.
+func stoppedThreads(files []string) bool {
+	stopped := len(files) == 0 // the process has ended
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		switch rest[:min(1, len(rest))] {
+		case "T", "t":
+			stopped = true
+		case "D", "Z", "X", "":
+		default:
+			return false
+		}
+	}
+	return stopped
+}
+
 // kill sends SIGKILL to the server and the program that wraps it.
 func (s *server) kill() {
 	if s.cmd == nil {
