@@ -11,22 +11,22 @@ import (
 	"testing"
 )
 
-// With 64 descriptors and 48 idle mail readers, each with a different folder,
-// mail is still accepted and delivered, and the readers are notified. Readers
-// in excess of the limit receive an error.
-func TestIdleReadersLeaveMailFlowing(t *testing.T) {
+// limited returns a server for ann and bob that may have n descriptors, and a
+// function that counts the ones in use.
+func limited(t *testing.T, n int) (s *server, open func() int) {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("counts descriptors in /proc")
 	}
-	t.Parallel()
-	s := prepare(t, `
+	s = prepare(t, `
 hostname = "mail.example.org"
 smtp "mx" {
   listen = ["127.0.0.1:0"]
   chain  = "inbound"
 }
 imap "imap" {
-  listen = ["127.0.0.1:0"]
+  listen              = ["127.0.0.1:0"]
+  account_connections = 1000
 }
 chain "inbound" {
   route "here" {
@@ -39,19 +39,28 @@ maildrop "boxes" {
 }
 `)
 	s.must("secret\n", "user", "add", "ann@localhost")
+	s.must("secret\n", "user", "add", "bob@localhost")
 	program := s.bin
 	s.bin = filepath.Join(s.dir, "limited")
-	if err := os.WriteFile(s.bin, []byte("#!/bin/sh\nulimit -n 64\nexec '"+program+"' \"$@\"\n"), 0o700); err != nil {
+	if err := os.WriteFile(s.bin, []byte(fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", n, program)), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	s.start()
-	open := func() int {
+	return s, func() int {
 		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(entries)
 	}
+}
+
+// With 64 descriptors and 48 idle mail readers, each with a different folder,
+// mail is still accepted and delivered, and the readers are notified. Readers
+// in excess of the limit receive an error.
+func TestIdleReadersLeaveMailFlowing(t *testing.T) {
+	t.Parallel()
+	s, open := limited(t, 64)
 	base := open()
 	var idle []*reader
 	for i := range 48 {
@@ -81,6 +90,56 @@ maildrop "boxes" {
 	for l := ""; !strings.Contains(l, "5 EXISTS"); {
 		l = idle[0].line()
 	}
+	if log := s.log.String(); strings.Contains(log, "too many open files") {
+		t.Errorf("descriptors ran out:\n%s", log)
+	}
+}
+
+// An account that has 679 folders open at the same time, as four descriptors of
+// 4,096 for each would exhaust them, leaves enough for other accounts and for
+// mail.
+func TestManyFoldersLeaveDescriptors(t *testing.T) {
+	t.Parallel()
+	const folders, most = 679, 4096
+	s, open := limited(t, most)
+	for i := range folders {
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			if err := os.MkdirAll(filepath.Join(s.dir, "var/mail/ann", fmt.Sprintf(".f%d", i), sub), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	base, peak := open(), 0
+	var readers []*reader
+	for i := range folders {
+		r := s.reader(t, "imap")
+		r.want("LOGIN ann secret", "OK")
+		r.want(fmt.Sprintf("SELECT f%d", i), "OK [READ-WRITE]")
+		fmt.Fprint(r, "t IDLE\r\n")
+		r.line()
+		readers = append(readers, r)
+		if i%20 == 0 {
+			peak = max(peak, open()-base-len(readers))
+		}
+	}
+	t.Logf("up to %d descriptors besides those of the connections", peak)
+	if peak > most/32+20 { // a quarter of the eighth that is for all accounts
+		t.Errorf("%d descriptors for the folders of one account", peak)
+	}
+	other := s.reader(t, "imap")
+	other.want("LOGIN bob secret", "OK")
+	other.want("CREATE mine", "OK")
+	other.want("SELECT INBOX", "0 EXISTS")
+	for i := range 3 {
+		if err := sendPlain(s.addr["mx"], fmt.Sprintf("Subject: mail %d\r\n\r\ntext\r\n", i)); err != nil {
+			t.Fatalf("mail %d beside %d open folders: %v\n%s", i, len(readers), err, s.log)
+		}
+	}
+	other.want("SELECT mine", "OK")
+	mail := s.reader(t, "imap")
+	mail.want("LOGIN ann secret", "OK")
+	mail.want("SELECT INBOX", "3 EXISTS")
+	s.waitFor("descriptors of idle folders to be closed", func() bool { return open() <= base+len(readers)+5 })
 	if log := s.log.String(); strings.Contains(log, "too many open files") {
 		t.Errorf("descriptors ran out:\n%s", log)
 	}
