@@ -57,6 +57,8 @@ type Config struct {
 	// after 12 hours, or after this time if that is longer, and when the account's
 	// password changes.
 	SessionTime time.Duration `hcl:"session_time,optional" default:"1h"`
+	// MTASTS holds the MTA-STS policies of our domains.
+	MTASTS []*STSConfig `hcl:"mta_sts,block"`
 }
 
 // Env holds the functions and data that the pages need from the rest of the
@@ -136,7 +138,7 @@ func New(cfg Config, env Env) (*Server, error) {
 	if s.html, err = template.New("").Funcs(functions).ParseFS(pages, "pages/*.html"); err != nil {
 		return nil, err
 	}
-	handler := s.Handler()
+	handler := s.withPolicies(s.Handler())
 	if env.Challenge != nil {
 		handler = env.Challenge(handler)
 	}
@@ -227,11 +229,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 // knownHost prevents DNS rebinding. A page from another site whose name
 // resolves to our address still sends its own name in Host.
 func (s *Server) knownHost(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	host := hostOf(hostport)
 	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
 		return true
 	}
@@ -244,6 +242,15 @@ func (s *Server) knownHost(hostport string) bool {
 		}
 	}
 	return false
+}
+
+// hostOf returns the host of a Host header.
+func hostOf(hostport string) string {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 }
 
 // sameOrigin reports whether a form came from one of our pages. Browsers

@@ -132,6 +132,16 @@ func (c *Certs) fromFiles(hello *tls.ClientHelloInfo) (cert *tls.Certificate, ma
 	return cert, match
 }
 
+// Client returns the first certificate, for use as
+// tls.Config.GetClientCertificate. It is sent whatever authorities the server
+// names, because many servers name none, or the wrong ones.
+func (c *Certs) Client(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files[0].refresh(c.log)
+	return c.files[0].cert, nil
+}
+
 // Leaves returns the certificates in use, for checks of their names and expiry
 // dates.
 func (c *Certs) Leaves() []*x509.Certificate {

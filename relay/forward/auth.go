@@ -52,6 +52,7 @@ type authenticator struct {
 }
 
 var (
+	errNotAsked  = errors.New("the server did not ask for a client certificate, so EXTERNAL can't be used")
 	errNoAuth    = errors.New("the server offers no authentication mechanism that can be used")
 	errClearAuth = errors.New("the password would be sent in clear text: the server does not offer STARTTLS; auth { insecure = true } allows it")
 )
@@ -74,6 +75,9 @@ func (a *authenticator) mayLogin(c *conn) error {
 func (a *authenticator) login(ctx context.Context, c *conn) error {
 	if err := a.mayLogin(c); err != nil {
 		return c.failed("AUTH", &insecureError{err})
+	}
+	if a.mechanism == "external" && !c.proof.certificate {
+		return c.failed("AUTH", errNotAsked)
 	}
 	mech, err := a.choose(c)
 	if err != nil {
@@ -189,6 +193,8 @@ func (a *authenticator) start(c *conn, mech, token string) (sasl.Client, error) 
 		return sasl.NewPlainClient("", a.user, a.password), nil
 	case "LOGIN":
 		return &loginClient{answers: []string{a.user, a.password}}, nil
+	case "EXTERNAL":
+		return sasl.NewExternalClient(a.user), nil
 	case "SCRAM-SHA-256":
 		client, err := scram.SHA256.NewClient(a.user, a.password, "")
 		if err != nil {

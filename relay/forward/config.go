@@ -56,6 +56,10 @@ type Config struct {
 	// TLSLegacyUntil is the last day on which weak TLS is used. Each use is
 	// logged.
 	TLSLegacyUntil string `hcl:"tls_legacy_until,optional" example:"2027-06-30"`
+	// Certificate is the name of a certificate block. The certificate is sent to
+	// servers that ask for one, and is the login if auth has no password and the
+	// server offers EXTERNAL.
+	Certificate string `hcl:"certificate,optional" example:"partner"`
 	// Auth is the login to the upstream. It is sent only over TLS with a valid
 	// certificate, whatever tls says, unless the server is on this machine.
 	Auth *AuthConfig `hcl:"auth,block"`
@@ -128,14 +132,15 @@ type Config struct {
 
 // AuthConfig is the auth { ... } block of an upstream.
 type AuthConfig struct {
-	// User is the user name.
-	User string `hcl:"user"`
+	// User is the user name. With EXTERNAL it may be missing: the server then takes
+	// it from the certificate.
+	User string `hcl:"user,optional" example:"relay@example.org"`
 	// Password is the password, preferably env("NAME") or file("path") rather
 	// than text in this file.
 	Password conf.Secret `hcl:"password,optional" example:"env(\"UPSTREAM_PASSWORD\")"`
 	// Mechanism is a SASL mechanism, or "auto" for the best one that the server
 	// offers.
-	Mechanism string `hcl:"mechanism,optional" enum:"auto|plain|login|scram-sha-256|xoauth2|oauthbearer" default:"auto"`
+	Mechanism string `hcl:"mechanism,optional" enum:"auto|plain|login|scram-sha-256|xoauth2|oauthbearer|external" default:"auto"`
 	// Insecure allows the login to a server without a valid certificate, even
 	// in clear text. A server on this machine needs no certificate.
 	Insecure bool `hcl:"insecure,optional"`
@@ -201,7 +206,16 @@ func (c *Config) checkAuth() error {
 			given = append(given, s.name)
 		}
 	}
+	external := a.Mechanism == "external" || a.Mechanism == "auto" && len(given) == 0 && c.Certificate != ""
 	switch {
+	case external && c.Certificate == "":
+		return conf.Fieldf("auth", "EXTERNAL needs a client certificate: set certificate on the upstream")
+	case external && len(given) > 0:
+		return conf.Fieldf("auth", "auth has %s, which EXTERNAL does not use", strings.Join(given, " and "))
+	case external:
+		return nil
+	case a.User == "":
+		return conf.Fieldf("auth", "auth has no user")
 	case len(given) == 0:
 		return conf.Fieldf("auth", "auth has neither password, token_file nor oauth2")
 	case len(given) > 1:

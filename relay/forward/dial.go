@@ -17,17 +17,19 @@ import (
 // dialer opens connections to an upstream's servers and prepares them until
 // MAIL can be sent.
 type dialer struct {
-	helo       string
-	tls        listen.Profile
-	roots      *x509.CertPool // nil: the system's
-	auth       *authenticator
-	tellClient string // no, xclient, xforward, proxy
-	times      timeouts
-	source     []netip.Addr // local addresses to connect from
-	family     string       // any, ipv4, ipv6
-	disable    []string     // extensions that are not used
-	dial       func(ctx context.Context, network, address string) (net.Conn, error)
-	weakTLS    func(server string, state tls.ConnectionState)
+	helo  string
+	tls   listen.Profile
+	roots *x509.CertPool // nil: the system's
+	// certificate returns the certificate for servers that ask for one; nil: none.
+	certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	auth        *authenticator
+	tellClient  string // no, xclient, xforward, proxy
+	times       timeouts
+	source      []netip.Addr // local addresses to connect from
+	family      string       // any, ipv4, ipv6
+	disable     []string     // extensions that are not used
+	dial        func(ctx context.Context, network, address string) (net.Conn, error)
+	weakTLS     func(server string, state tls.ConnectionState)
 }
 
 // timeouts holds the time limits of a conversation (RFC 5321, 4.5.3.2): connect
@@ -228,6 +230,13 @@ func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error
 		// If clear text is allowed, any cipher suite is an improvement.
 		cfg.CipherSuites = listen.SafeSuites()
 	}
+	sent := false
+	if d.certificate != nil {
+		cfg.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			sent = true
+			return d.certificate(r)
+		}
+	}
 	var p proof
 	cfg.InsecureSkipVerify = true // VerifyConnection verifies instead
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
@@ -245,7 +254,8 @@ func (d *dialer) handshake(ctx context.Context, c *conn, need requirement) error
 	}
 	state := secure.ConnectionState()
 	c.setTransport(secure)
-	p.state, c.proof = &state, p
+	p.state, p.certificate = &state, sent
+	c.proof = p
 	if legacy && d.weakTLS != nil && (state.Version < tls.VersionTLS12 || weakSuite(state.CipherSuite)) {
 		d.weakTLS(c.server.name(), state)
 	}

@@ -47,6 +47,8 @@ type Env struct {
 	Own func(host string) bool
 	// Policies holds the requirements for destinations found by MX.
 	Policies Policies
+	// Certificate is sent to servers that ask for one. It may be nil.
+	Certificate *listen.Certs
 	// TLS holds the roots for verifying certificates, if they differ from the
 	// system's.
 	TLS *tls.Config
@@ -82,6 +84,9 @@ func New(cfg Config, env Env) (*Upstream, error) {
 		times:  timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
 		source: cfg.sources(), family: cfg.Family, disable: cfg.Disable, weakTLS: u.countWeakTLS,
 	}
+	if env.Certificate != nil {
+		d.certificate = env.Certificate.Client
+	}
 	d.dial = d.dialNet
 	if env.TLS != nil {
 		d.roots = env.TLS.RootCAs
@@ -111,6 +116,8 @@ func (u *Upstream) newAuthenticator(env Env) (*authenticator, error) {
 	}
 	login := &authenticator{user: a.User, password: string(a.Password), mechanism: a.Mechanism, tokens: env.Tokens, insecure: a.Insecure}
 	switch {
+	case a.Password == "" && a.TokenFile == "" && a.OAuth2 == nil && env.Tokens == nil:
+		login.mechanism = "external"
 	case env.Tokens != nil:
 	case a.TokenFile != "":
 		login.tokens = tokenFile(under(env.Data, a.TokenFile))

@@ -119,6 +119,8 @@ type proof struct {
 	// failed is the error of the TLS handshake that caused mail to be sent in
 	// clear text.
 	failed error
+	// certificate is set if the server asked for our certificate and received it.
+	certificate bool
 	// policy describes the policy block that determined the requirement.
 	policy string
 }
@@ -151,13 +153,17 @@ func (r requirement) meets(p proof) error {
 
 // String describes the proof, for outcomes, log lines and traces.
 func (p proof) String() string {
-	if p.policy != "" {
-		return p.plain() + ", " + p.policy
+	text := p.plain()
+	if p.certificate {
+		text += ", client certificate sent"
 	}
-	return p.plain()
+	if p.policy != "" {
+		text += ", " + p.policy
+	}
+	return text
 }
 
-// plain describes the proof without the policy.
+// plain describes the proof of the server's identity.
 func (p proof) plain() string {
 	switch p.assurance() {
 	case verified:

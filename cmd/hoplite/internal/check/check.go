@@ -50,6 +50,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkUpstreams(cfg, diags)
 	checkSenders(cfg, diags)
 	checkPolicies(cfg, time.Now(), diags)
+	checkPolicyHosts(cfg, diags)
 	for _, l := range cfg.MailListeners() {
 		checkRelaying(cfg, l, diags)
 	}

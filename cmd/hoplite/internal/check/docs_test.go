@@ -139,6 +139,8 @@ func exampleData(t *testing.T, data string) {
 		"partner-ca.pem":             cert,
 		"tls/cert.pem":               cert,
 		"tls/key.pem":                cert, // the certificate file also contains the key
+		"tls/partner.pem":            cert,
+		"tls/partner.key":            cert,
 		"users":                      []byte("ann@example.org\n"),
 	} {
 		path := filepath.Join(data, name)

@@ -17,6 +17,7 @@ import (
 const (
 	upstreamUp = "upstream \"up\" {\n  servers = [\"smtp://192.0.2.10\"]\n"
 	submission = "smtp \"sub\" {\n  listen = [\"127.0.0.1:587\"]\n  auth = \"required\"\n  chain = \"in\"\n}\n"
+	acmeBlock  = "acme {\n email = \"ann@example.org\"\n}\n"
 	relayRoute = "  route \"out\" {\n    relay = true\n    hop = \"up\"\n  }\n"
 )
 
@@ -77,6 +78,13 @@ func TestFindings(t *testing.T) {
 		{"another port", strings.Replace(withUp+upstreamUp+"}\n", "192.0.2.10", "127.0.0.1:2525", 1), nil, ""},
 		{"fallbacks in a circle", withUp + upstreamUp + "fallback = \"b\"\n}\n" + strings.Replace(upstreamUp, "\"up\"", "\"b\"", 1) + "fallback = \"up\"\n}\n", nil,
 			"fallbacks lead back to the same upstream: up -> b -> up"},
+		{"a client certificate that is missing", out[:len(out)-2] + "certificate = \"partner\"\n}\n", nil, `there is no certificate "partner"`},
+		{"EXTERNAL without a certificate", out[:len(out)-2] + "auth {\n mechanism = \"external\"\n}\n}\n", nil, `EXTERNAL needs a client certificate`},
+		{"a policy host without TLS", serving + acmeBlock + "web \"w\" {\n listen = [\":80\"]\n mta_sts \"example.org\" {}\n}\n", nil, `other servers cannot fetch the policy of example.org`},
+		{"a policy host behind a proxy", serving + "web \"w\" {\n listen = [\"127.0.0.1:80\"]\n reverse_proxy = true\n mta_sts \"example.org\" {}\n}\n", nil, ""},
+		{"a policy host without a certificate", serving + "web \"w\" {\n listen = [\":443\"]\n mta_sts \"example.org\" {}\n}\n", nil, `no certificate is for mta-sts.example.org`},
+		{"a policy without this server", serving + acmeBlock + "web \"w\" {\n listen = [\":443\"]\n mta_sts \"example.org\" {\n mx = [\"mx9.example.org\"]\n}\n}\n", nil, `the policy of example.org does not list this server, mail.example.org`},
+		{"a policy host", serving + acmeBlock + "web \"w\" {\n listen = [\":443\"]\n mta_sts \"example.org\" {}\n}\n", nil, ""},
 		{"a policy that has ended", toMX("") + "policy \"partner.example\" {\n tls = \"off\"\n until = \"2026-01-31\"\n}\n", nil, `policy "partner.example" ended on 2026-01-31 and has no effect`},
 		{"a policy that ends soon", toMX("") + "policy \"partner.example\" {\n tls = \"off\"\n until = \"" + time.Now().Format(time.DateOnly) + "\"\n}\n", nil, `policy "partner.example" ends on`},
 		{"a weak policy without an end", toMX("") + "policy \"partner.example\" {\n tls = \"may\"\n}\n", nil, `tls = "may" weakens the protection and needs a last day`},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"hoplite/internal/users"
 	"hoplite/mail/alias"
 	"hoplite/relay/forward"
+	"hoplite/web"
 )
 
 // inspect opens everything the configuration refers to, as the server would:
@@ -56,7 +58,14 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 }
 
 func inspectUpstream(c *config.Config, u *forward.Config, diags *conf.Diagnostics) {
-	up, err := forward.New(*u, forward.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop()})
+	if u.Certificate != "" && !slices.ContainsFunc(c.Certificate, func(t config.CertificateConfig) bool { return t.Name == u.Certificate }) {
+		return // reported by checkNames
+	}
+	certs, err := c.ClientCertificate(u, zerolog.Nop())
+	if err != nil {
+		return // reported by inspectCerts
+	}
+	up, err := forward.New(*u, forward.Env{Hostname: c.Hostname, Data: c.Data, Log: zerolog.Nop(), Certificate: certs})
 	if err != nil {
 		at := u.Range()
 		if strings.Contains(err.Error(), "recipients") {
@@ -86,10 +95,19 @@ func inspectDNS(c *config.Config, diags *conf.Diagnostics) resolve.Resolver {
 
 // inspectCerts reads the certificates and their keys.
 func inspectCerts(c *config.Config, diags *conf.Diagnostics) {
-	covered, before := len(c.Certificate) == 0, diags.Mistakes()
+	own := c.ServerCertificates()
+	covered, before := len(own) == 0, diags.Mistakes()
 	defer func() {
 		if !covered && diags.Mistakes() == before {
-			diags.Warn(c.Certificate[0].Range(), "no certificate is for "+c.Hostname, "Clients that verify certificates will not connect.")
+			diags.Warn(own[0].Range(), "no certificate is for "+c.Hostname, "Clients that verify certificates will not connect.")
+		}
+	}()
+	uncovered := policyHosts(c)
+	defer func() {
+		for _, p := range uncovered {
+			if diags.Mistakes() == before {
+				diags.Warn(p.Range(), "no certificate is for "+p.Host(), "Other servers ignore a policy whose host has no valid certificate.")
+			}
 		}
 	}()
 	for i := range c.Certificate {
@@ -114,11 +132,29 @@ func inspectCerts(c *config.Config, diags *conf.Diagnostics) {
 		}
 		for _, leaf := range certs.Leaves() {
 			if problem := validity(leaf, time.Now()); problem != "" {
-				diags.Warn(t.Attr("cert"), problem, "Clients that verify certificates will not connect.")
+				advice := "Clients that verify certificates will not connect."
+				if t.Client {
+					advice = "Servers that verify client certificates will refuse it."
+				}
+				diags.Warn(t.Attr("cert"), problem, advice)
+			}
+			if t.Client {
+				continue
 			}
 			covered = covered || leaf.VerifyHostname(c.Hostname) == nil
+			uncovered = slices.DeleteFunc(uncovered, func(p *web.STSConfig) bool { return leaf.VerifyHostname(p.Host()) == nil })
 		}
 	}
+}
+
+// policyHosts returns the MTA-STS policies that need a certificate from a file.
+func policyHosts(c *config.Config) (list []*web.STSConfig) {
+	for _, w := range c.Web {
+		if c.ACME == nil && !w.ReverseProxy {
+			list = append(list, w.MTASTS...)
+		}
+	}
+	return list
 }
 
 func readable(file string) error {

@@ -74,7 +74,15 @@ func checkNames(cfg *config.Config, diags *conf.Diagnostics) {
 			}
 		}
 	}
+	var certificates []string
+	for i := range cfg.Certificate {
+		certificates = append(certificates, cfg.Certificate[i].Name)
+	}
 	for _, u := range cfg.Upstream {
+		if u.Certificate != "" && !slices.Contains(certificates, u.Certificate) {
+			diags.Add(u.Attr("certificate"), fmt.Sprintf("there is no certificate %q", u.Certificate),
+				conf.Known(u.Certificate, certificates, fmt.Sprintf("Write certificate %q { ... }.", u.Certificate)))
+		}
 		switch {
 		case u.Fallback == "":
 		case u.Fallback == u.Name:

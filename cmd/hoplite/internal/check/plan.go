@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -208,8 +209,11 @@ func (p plan) upstream(u *forward.Config) {
 	case some && u.TLS != "verify":
 		tls = verified + ", except on this machine"
 	}
+	if u.Certificate != "" {
+		tls += fmt.Sprintf("; client certificate %q", u.Certificate)
+	}
 	if u.Auth != nil {
-		tls += fmt.Sprintf("; login as %s", u.Auth.User)
+		tls += "; login as " + cmp.Or(u.Auth.User, "the certificate's name")
 		if u.Auth.OAuth2 != nil {
 			tls += " by OAuth"
 		}

@@ -7,6 +7,7 @@ import (
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/listen"
+	"hoplite/web"
 )
 
 // surroundings prints the settings that all listeners share: certificates, DNS,
@@ -14,13 +15,12 @@ import (
 func (p plan) surroundings() {
 	a := p.cfg.ACME
 	if a != nil {
-		p.say("", "TLS uses certificates of %s (%s) that come from %s.", strings.Join(a.NamesOr(p.cfg.Names()), ", "), strings.Join(a.Keys, " and "), a.CA)
+		p.say("", "TLS uses certificates of %s (%s) that come from %s.", strings.Join(p.cfg.ACMENames(), ", "), strings.Join(a.Keys, " and "), a.CA)
 	}
-	if len(p.cfg.Certificate) == 0 && a == nil {
+	if len(p.cfg.ServerCertificates()) == 0 && a == nil {
 		p.say("", "TLS uses a self-signed certificate for %s, which is made at the first start.", strings.Join(p.cfg.Names(), ", "))
 	}
-	for i := range p.cfg.Certificate {
-		c := &p.cfg.Certificate[i]
+	for _, c := range p.cfg.ServerCertificates() {
 		p.say("", "TLS uses the certificate %s.", p.cfg.Under(c.Cert))
 	}
 	if d := p.cfg.DNS; d != nil {
@@ -78,12 +78,23 @@ func (p plan) readers() {
 			who = "Any client may trace a message without a login"
 		}
 		p.reader(fmt.Sprintf("web %q", l.Name), &l.Config, who+"; history and explain need one.")
+		for _, c := range l.MTASTS {
+			p.policyHost(c)
+		}
 	}
 	if m := p.cfg.Metrics; m != nil {
 		fmt.Fprintln(p.w)
 		p.say("", "metrics at %s", m.Listen)
 		p.say("    ", "Figures for Prometheus, without a password.")
 	}
+}
+
+// policyHost prints an MTA-STS policy and the DNS records to publish for it.
+func (p plan) policyHost(c *web.STSConfig) {
+	_, domain, _ := strings.Cut(c.Host(), ".")
+	p.say("    ", "MTA-STS policy of %s, mode %s, servers %s. DNS must have:", domain, c.Mode, strings.Join(c.Servers(p.cfg.Hostname), ", "))
+	p.say("      ", "%s. with this server's addresses", c.Host())
+	p.say("      ", "_mta-sts.%s. TXT \"%s\"", domain, c.Record(p.cfg.Hostname))
 }
 
 func (p plan) reader(title string, l *listen.Config, text string) {

@@ -2,11 +2,13 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/conf"
 	"hoplite/mail"
+	"hoplite/relay/forward/mtasts"
 )
 
 // policyNotice is the time before the end of a temporary policy at which check
@@ -30,6 +32,25 @@ func checkPolicies(cfg *config.Config, now time.Time, diags *conf.Diagnostics) {
 				"Set tls on the upstream: policies apply to servers found by MX.")
 		} else if len(cfg.Upstream) > 0 && !anyMX(cfg) {
 			diags.Warn(c.Range(), fmt.Sprintf("policy %q has no effect, because no upstream has mx = true", c.Name), "")
+		}
+	}
+}
+
+// checkPolicyHosts finds MTA-STS policies that other servers cannot fetch or that
+// do not list this server.
+func checkPolicyHosts(cfg *config.Config, diags *conf.Diagnostics) {
+	for _, w := range cfg.Web {
+		encrypted := w.ReverseProxy || slices.ContainsFunc(w.Listen, func(at conf.Listen) bool { return w.Mode(at) == "implicit" })
+		for _, c := range w.MTASTS {
+			if !encrypted {
+				diags.Warn(c.Range(), fmt.Sprintf("other servers cannot fetch the policy of %s, because web %q has no TLS", c.Domain, w.Name),
+					"They use https and port 443: listen = [\":443\"], or a web server in front and reverse_proxy = true.")
+			}
+			servers := mtasts.Policy{Mode: mtasts.Enforce, MX: c.Servers(cfg.Hostname)}
+			if c.Mode != "none" && !servers.Allows(cfg.Hostname) {
+				diags.Warn(c.Attr("mx"), fmt.Sprintf("the policy of %s does not list this server, %s", c.Domain, cfg.Hostname),
+					"Servers that enforce the policy do not deliver to this one.")
+			}
 		}
 	}
 }

@@ -61,7 +61,11 @@ func probeUpstreams(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 		if c.MX {
 			continue
 		}
-		u, err := forward.New(*c, forward.Env{Hostname: cfg.Hostname, Data: cfg.Data, Log: zerolog.Nop()})
+		certs, err := cfg.ClientCertificate(c, zerolog.Nop())
+		var u *forward.Upstream
+		if err == nil {
+			u, err = forward.New(*c, forward.Env{Hostname: cfg.Hostname, Data: cfg.Data, Log: zerolog.Nop(), Certificate: certs})
+		}
 		if err != nil {
 			fmt.Fprintf(w, "\nupstream %q: %v\n", c.Name, err)
 			good = false

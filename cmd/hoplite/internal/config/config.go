@@ -7,10 +7,14 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"hoplite/imap"
 	"hoplite/internal/acme"
@@ -86,6 +90,9 @@ type CertificateConfig struct {
 	conf.Pos
 	Name string `hcl:"name,label,optional"`
 	listen.CertConfig
+	// Client excludes the certificate from listeners. It is for upstreams that name
+	// it in certificate.
+	Client bool `hcl:"client,optional"`
 }
 
 // LogConfig is the log { ... } block. Lines are written to stderr within 10 ms;
@@ -146,6 +153,47 @@ func (c *Config) FindChain(name string) *relay.ChainConfig {
 		}
 	}
 	return nil
+}
+
+// ACMENames returns the names for which the acme block obtains certificates:
+// the configured ones, or those of the server, and the MTA-STS policy hosts of
+// its web listeners.
+func (c *Config) ACMENames() []string {
+	names := c.ACME.NamesOr(c.Names())
+	for _, w := range c.Web {
+		for _, p := range w.MTASTS {
+			_, domain, _ := strings.Cut(p.Host(), ".")
+			if !w.ReverseProxy && !slices.Contains(names, p.Host()) && !slices.Contains(names, "*."+domain) {
+				names = append(names[:len(names):len(names)], p.Host())
+			}
+		}
+	}
+	return names
+}
+
+// ServerCertificates returns the certificate blocks for listeners.
+func (c *Config) ServerCertificates() []*CertificateConfig {
+	var list []*CertificateConfig
+	for i := range c.Certificate {
+		if t := &c.Certificate[i]; !t.Client {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// ClientCertificate loads the certificate that an upstream sends to its servers.
+// It returns nil if the upstream names none.
+func (c *Config) ClientCertificate(u *forward.Config, log zerolog.Logger) (*listen.Certs, error) {
+	if u.Certificate == "" {
+		return nil, nil
+	}
+	for i := range c.Certificate {
+		if t := &c.Certificate[i]; t.Name == u.Certificate {
+			return listen.LoadCerts([]listen.Pair{{Cert: c.Under(t.Cert), Key: c.Under(t.Key)}}, log)
+		}
+	}
+	return nil, fmt.Errorf("there is no certificate %q", u.Certificate)
 }
 
 // FindUpstream returns the upstream called name, or nil.

@@ -42,7 +42,7 @@ func (r *runtime) openIssuer(cfg *config.Config) (*issuance, error) {
 	if cfg.ACME == nil {
 		return nil, nil
 	}
-	names := cfg.ACME.NamesOr(cfg.Names())
+	names := cfg.ACMENames()
 	key := issuanceKey(*cfg.ACME, names)
 	if r.issuer != nil && r.issuer.key == key {
 		return r.issuer, nil
@@ -101,7 +101,7 @@ func (i *issuance) close() {
 func (s *serving) openCerts() (err error) {
 	cfg := s.Config
 	var pairs []listen.Pair
-	for _, c := range cfg.Certificate {
+	for _, c := range cfg.ServerCertificates() {
 		pairs = append(pairs, listen.Pair{Cert: cfg.Under(c.Cert), Key: cfg.Under(c.Key)})
 	}
 	stopgap := len(pairs) == 0
@@ -265,7 +265,7 @@ func expiryText(cfg *config.Config, leaf *x509.Certificate, now time.Time) (subj
 	subject = fmt.Sprintf("The certificate of %s expires in %d days", name, days)
 	text = fmt.Sprintf("The certificate of %s expires on %s, in %d days. Clients will then refuse\r\nto connect, or warn their users.\r\n\r\n",
 		strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.UTC().Format("2 January 2006, 15:04 UTC"), days)
-	if cfg.ACME != nil && slices.Contains(cfg.ACME.NamesOr(cfg.Names()), name) {
+	if cfg.ACME != nil && slices.Contains(cfg.ACMENames(), name) {
 		return subject, text + "It should have been renewed. The log of " + cfg.Hostname + " says why it was not;\r\n\"hoplite certificate renew " + name + "\" tries again at once.\r\n"
 	}
 	return subject, text + "Replace its files: " + cfg.Hostname + " reads them again when they change.\r\n"

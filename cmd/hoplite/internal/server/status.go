@@ -23,7 +23,7 @@ func (s *Server) status() state.Status {
 		now.Upstreams = append(now.Upstreams, state.NewUpstream(c.Name, c.Mode, s.current.Upstreams[c.Name].Health()))
 	}
 	for _, leaf := range s.current.certs.Leaves() {
-		c := state.Certificate{Names: leaf.DNSNames, Expires: leaf.NotAfter, SelfSigned: len(cfg.Certificate) == 0}
+		c := state.Certificate{Names: leaf.DNSNames, Expires: leaf.NotAfter, SelfSigned: len(cfg.ServerCertificates()) == 0}
 		if len(c.Names) == 0 {
 			c.Names = []string{leaf.Subject.CommonName}
 		}
