@@ -110,34 +110,14 @@ func (up *upload) receive(limit int) error {
 	c := up.call
 	for {
 		a := c.args.Append()
-		if c.message == nil {
-			c.args.Fail("Missing message")
-		}
-		// If the message is already being sent, it is read when the error is
-		// reported.
-		if err := c.args.End(); err != nil {
-			return err
-		}
 		flags, keywords, err := parseFlags(a.Flags)
-		if err != nil {
+		if err != nil && c.args.Err() == nil {
 			return err
 		}
-		if err := up.one(a.Date, flags, keywords); err != nil {
+		if err := up.one(&a, flags, keywords); err != nil {
 			return err
 		}
-		if up.err != nil && c.message.Sync {
-			return up.err // the client was not asked to send it
-		}
-		if err := c.more(); err != nil {
-			return err
-		}
-		if a.UTF8 {
-			c.args.Close()
-		}
-		if c.message == nil {
-			if err := c.args.End(); err != nil {
-				return err
-			}
+		if c.message == nil && c.args.Done() {
 			return up.err
 		}
 		c.args.SP()
@@ -150,26 +130,81 @@ func (up *upload) receive(limit int) error {
 	}
 }
 
-// one reads one message into the folder. It returns connection errors; other
-// errors are stored in up.err.
-func (up *upload) one(date time.Time, flags maildrop.Flags, keywords []string) error {
+// one reads one message into the folder: a literal, or parts.
+func (up *upload) one(a *wire.Append, flags maildrop.Flags, keywords []string) error {
+	c := up.call
+	if a.Parts {
+		if err := c.args.Err(); err != nil {
+			return err
+		}
+		return up.catenate(up.begin(a.Date, flags, keywords))
+	}
+	if c.message == nil {
+		c.args.Fail("Missing message")
+	}
+	// If the message is already being sent, it is read when the error is
+	// reported.
+	if err := c.args.End(); err != nil {
+		return err
+	}
+	if c.message.Size == 0 && up.err == nil {
+		up.err = errEmpty
+	}
+	if up.err == nil && c.message.Size > up.limit {
+		up.err = up.tooBig()
+	}
+	if err := up.literal(up.begin(a.Date, flags, keywords), a.UTF8); err != nil {
+		return err
+	}
+	return c.args.Err()
+}
+
+const errEmpty = no("Message is empty")
+
+func (up *upload) tooBig() error {
+	return nof("[TOOBIG] Message exceeds the limit of %d octets", up.limit)
+}
+
+// begin creates a message in the folder. It returns nil if an error has
+// occurred.
+func (up *upload) begin(date time.Time, flags maildrop.Flags, keywords []string) *maildrop.NewMessage {
+	if up.err != nil {
+		return nil
+	}
+	n, err := up.folder.NewMessage()
+	if up.err = err; err != nil {
+		return nil
+	}
+	n.Flags, n.Keywords, n.Date = flags, keywords, date
+	up.messages = append(up.messages, n)
+	return n
+}
+
+// literal reads a literal into a message, and then the arguments that follow
+// it. It returns errors after which the command cannot continue; other errors
+// are stored in up.err.
+func (up *upload) literal(n *maildrop.NewMessage, wrapped bool) error {
+	c := up.call
+	if err := up.copyLiteral(n); err != nil {
+		return err
+	}
+	if up.err != nil && c.message.Sync {
+		return up.err // the client was not asked to send it
+	}
+	if err := c.more(); err != nil {
+		return err
+	}
+	if wrapped {
+		c.args.Close()
+	}
+	return nil
+}
+
+// copyLiteral reads a literal into a message.
+func (up *upload) copyLiteral(n *maildrop.NewMessage) error {
 	msg := up.call.message
 	if msg.Size > up.limit && !msg.Sync {
 		return wire.ErrTooLong
-	}
-	switch {
-	case up.err != nil:
-	case msg.Size > up.limit:
-		up.err = nof("[TOOBIG] Message exceeds the limit of %d octets", up.limit)
-	case msg.Size == 0:
-		up.err = nof("Message is empty")
-	}
-	var n *maildrop.NewMessage
-	if up.err == nil {
-		if n, up.err = up.folder.NewMessage(); up.err == nil {
-			n.Flags, n.Keywords, n.Date = flags, keywords, date
-			up.messages = append(up.messages, n)
-		}
 	}
 	if msg.Sync {
 		if up.err != nil {

@@ -23,7 +23,7 @@ func TestCommandStates(t *testing.T) {
 	}{
 		{"CAPABILITY", "nas"}, {"NOOP", "nas"}, {"ID NIL", "nas"},
 		{"LOGIN x y", "n"}, {"AUTHENTICATE X", "n"}, {"STARTTLS", "n"},
-		{"ENABLE X", "as"}, {"COMPRESS X", "as"}, {"SELECT INBOX", "as"}, {"EXAMINE INBOX", "as"}, {"CREATE x", "as"}, {"DELETE y", "as"}, {"RENAME y z", "as"},
+		{"ENABLE X", "as"}, {"COMPRESS X", "as"}, {"ESEARCH IN (personal) ALL", "as"}, {"SELECT INBOX", "as"}, {"EXAMINE INBOX", "as"}, {"CREATE x", "as"}, {"DELETE y", "as"}, {"RENAME y z", "as"},
 		{"SUBSCRIBE INBOX", "as"}, {"UNSUBSCRIBE INBOX", "as"}, {`LIST "" *`, "as"}, {`LSUB "" *`, "as"}, {"NAMESPACE", "as"},
 		{"STATUS INBOX (MESSAGES)", "as"}, {"GETQUOTA account", "as"}, {"GETQUOTAROOT INBOX", "as"},
 		{"CHECK", "s"}, {"EXPUNGE", "s"}, {"SEARCH ALL", "s"}, {"SORT (DATE) UTF-8 ALL", "s"},
@@ -97,6 +97,8 @@ func TestExtensionsCanBeRemoved(t *testing.T) {
 		{"COMPRESS=DEFLATE", "COMPRESS DEFLATE"},
 		{"UNSELECT", "UNSELECT"},
 		{"UIDPLUS", "UID EXPUNGE 1"},
+		{"CATENATE", "APPEND INBOX CATENATE (URL x)"},
+		{"MULTISEARCH", "ESEARCH IN (personal) ALL"},
 		{"UNAUTHENTICATE", "UNAUTHENTICATE"},
 		{"UIDBATCHES", "UIDBATCHES 500"},
 		{"PARTIAL", "SEARCH RETURN (PARTIAL 1:2) ALL"},
@@ -200,6 +202,10 @@ func understands(d *dialect, line string) error {
 		c.args.Select()
 	case "LIST":
 		c.args.List()
+	case "APPEND":
+		c.args.AString()
+		c.args.SP()
+		c.args.Append()
 	case "CREATE":
 		c.args.Create()
 	case "STATUS":
@@ -255,10 +261,10 @@ func TestCapabilities(t *testing.T) {
 		t.Errorf("before login: %s", early)
 	}
 	c.ok(`LOGIN ann "secret word"`)
-	want := "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE COMPRESS=DEFLATE CHILDREN NAMESPACE UNSELECT UIDPLUS MULTIAPPEND IDLE MOVE " +
+	want := "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE COMPRESS=DEFLATE CHILDREN NAMESPACE UNSELECT UIDPLUS MULTIAPPEND CATENATE IDLE MOVE " +
 		"CONDSTORE QRESYNC ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS WITHIN " +
 		"LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE BINARY PREVIEW SAVEDATE OBJECTID " +
-		"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UTF8=ACCEPT REPLACE APPENDLIMIT=1000 UNAUTHENTICATE PARTIAL INPROGRESS UIDONLY UIDBATCHES"
+		"QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE UTF8=ACCEPT REPLACE APPENDLIMIT=1000 UNAUTHENTICATE MULTISEARCH PARTIAL INPROGRESS UIDONLY UIDBATCHES"
 	if late := c.ok("CAPABILITY")[0]; late != want {
 		t.Errorf("after login:\n%s\nwant\n%s", late, want)
 	}

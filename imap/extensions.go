@@ -36,6 +36,7 @@ var extensions = []extension{
 	{name: "UNSELECT", commands: map[string]command{"UNSELECT": inMailbox(handleUnselect)}},
 	{name: "UIDPLUS", uid: map[string]command{"EXPUNGE": inMailbox(handleUIDExpunge)}},
 	{name: "MULTIAPPEND"}, // checked by handleAppend
+	{name: "CATENATE", grammar: wire.Catenate},
 	{name: "IDLE", commands: map[string]command{"IDLE": afterLogin(handleIdle)}},
 	{
 		name:     "MOVE",
@@ -113,6 +114,7 @@ var extensions = []extension{
 		status: map[string]statusItem{"APPENDLIMIT": count(func(f *figures) int64 { return f.limit })},
 	},
 	{name: "UNAUTHENTICATE", text: offerUnauthenticate, commands: map[string]command{"UNAUTHENTICATE": afterLogin(handleUnauthenticate)}},
+	{name: "MULTISEARCH", commands: map[string]command{"ESEARCH": afterLogin(handleESearch)}},
 	{name: "PARTIAL", grammar: wire.Partial},
 	{name: "INPROGRESS"}, // checked by call.begin
 	{name: "UIDONLY", enable: (*account).enableUIDOnly},

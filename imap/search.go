@@ -28,15 +28,50 @@ func handleSearch(m *mailbox, c *call) error {
 	return nil
 }
 
-// search returns the view indices of all matching messages in ascending order,
-// and saves the result if the client requests it.
+// search searches the selected mailbox.
 func search(m *mailbox, c *call, args *wire.Search) ([]int, error) {
 	if args.Return.Save {
 		m.view.saved = []uint32{} // result of a failed search (RFC 5182, 2.1)
 	}
+	s, err := m.account.beginSearch(c, args)
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
+	return s.in(m)
+}
+
+// searching is a running search in one or more mailboxes. The time limit, and the
+// limit on searches in files, apply to all of them together.
+type searching struct {
+	call   *call
+	args   *wire.Search
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   func() // set while the search counts as one in files
+}
+
+// beginSearch begins a search. The caller must call end.
+func (a *account) beginSearch(c *call, args *wire.Search) (*searching, error) {
 	if args.Charset != "" && !mime.KnownCharset(args.Charset) {
 		return nil, nof("[BADCHARSET (US-ASCII UTF-8)] Charset not supported")
 	}
+	s := &searching{call: c, args: args}
+	s.ctx, s.cancel = a.session.patience()
+	return s, nil
+}
+
+func (s *searching) end() {
+	s.cancel()
+	if s.done != nil {
+		s.done()
+	}
+}
+
+// in returns the view indices of all matching messages of a mailbox in ascending
+// order, and saves the result if the client requests it.
+func (s *searching) in(m *mailbox) ([]int, error) {
+	args := s.args
 	q, err := newQuery(m, args)
 	if err != nil {
 		return nil, err
@@ -44,17 +79,13 @@ func search(m *mailbox, c *call, args *wire.Search) ([]int, error) {
 	if args.ModSeq {
 		m.account.enableCondstore()
 	}
-	ctx, cancel := m.session().patience()
-	defer cancel()
-	if q.root.need == needFile {
-		done, err := m.account.work.search(ctx)
-		if err != nil {
+	if q.root.need == needFile && s.done == nil {
+		if s.done, err = m.account.work.search(s.ctx); err != nil {
 			return nil, err
 		}
-		defer done()
 	}
 	hit := make([]bool, len(m.view.Messages))
-	if err := q.run(ctx, c, m.view.Messages, hit); err != nil {
+	if err := q.run(s.ctx, s.call, m.view.Messages, hit); err != nil {
 		return nil, err
 	}
 	found := make([]int, 0, 64)
@@ -109,10 +140,12 @@ func (s *session) patience() (context.Context, context.CancelFunc) {
 type result struct {
 	nums    []uint32
 	modseqs []uint64
+
+	mailbox  string // encoded, for ESEARCH in several mailboxes
+	validity uint32
 }
 
-// sendFound sends the result of SEARCH or SORT in the given order.
-func sendFound(m *mailbox, c *call, args *wire.Search, found []int) {
+func resultOf(m *mailbox, c *call, args *wire.Search, found []int) result {
 	r := result{nums: make([]uint32, len(found))}
 	for i, n := range found {
 		r.nums[i] = m.view.number(n, c.uid)
@@ -123,6 +156,12 @@ func sendFound(m *mailbox, c *call, args *wire.Search, found []int) {
 			r.modseqs[i] = m.view.Messages[n].ModSeq
 		}
 	}
+	return r
+}
+
+// sendFound sends the result of SEARCH or SORT in the given order.
+func sendFound(m *mailbox, c *call, args *wire.Search, found []int) {
+	r := resultOf(m, c, args, found)
 	if args.Return.Given || m.session().on.rev2 && c.name == "SEARCH" {
 		sendESearch(c, args.Return, r)
 		return
@@ -151,6 +190,10 @@ func sendESearch(c *call, o wire.ReturnOptions, r result) {
 		return
 	}
 	b := wire.AppendString([]byte("* ESEARCH (TAG "), c.tag, false)
+	if r.mailbox != "" {
+		b = append(append(b, " MAILBOX "...), r.mailbox...)
+		b = appendInt(append(b, " UIDVALIDITY "...), int64(r.validity))
+	}
 	b = append(b, ')')
 	if c.uid {
 		b = append(b, " UID"...)

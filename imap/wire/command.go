@@ -10,9 +10,12 @@ type Append struct {
 	Flags []string
 	Date  time.Time // zero means now
 	UTF8  bool      // the message is wrapped in UTF8 (...) (RFC 6855)
+	// Parts is set if the message is composed of parts, which follow.
+	Parts bool
 }
 
-// Append reads "[(flags) ][date ][UTF8 (]", which precedes the message.
+// Append reads "[(flags) ][date ][UTF8 (]", which precedes the message, or
+// "[(flags) ][date ]CATENATE (", which precedes the parts of one (RFC 4469).
 func (p *Parser) Append() Append {
 	var a Append
 	if p.peek() == '(' {
@@ -28,8 +31,52 @@ func (p *Parser) Append() Append {
 		p.SP()
 		p.want('(')
 		a.UTF8 = true
+	} else if p.keyword("CATENATE") {
+		p.need(Catenate, "CATENATE")
+		p.SP()
+		p.want('(')
+		a.Parts = true
 	}
 	return a
+}
+
+// Part is a part of a message that is composed by CATENATE.
+type Part struct {
+	URL     string // of a part of a stored message; "" for a literal
+	Literal bool   // a literal follows: the URL, or the text
+	UTF8    bool   // the literal is wrapped in UTF8 (...) (RFC 6855)
+}
+
+// Part reads "URL url", or the beginning of a part with a literal.
+func (p *Parser) Part() Part {
+	switch w := p.word(); w {
+	case "TEXT":
+		p.SP()
+		return Part{Literal: true}
+	case "UTF8":
+		p.need(UTF8Accept, w)
+		p.SP()
+		p.want('(')
+		return Part{Literal: true, UTF8: true}
+	case "URL":
+		p.SP()
+		if p.Done() {
+			return Part{URL: "literal", Literal: true}
+		}
+		return Part{URL: p.AString()}
+	default:
+		p.fail("Unknown part %q", w)
+	}
+	return Part{}
+}
+
+// MorePart reports whether another part follows.
+func (p *Parser) MorePart() bool {
+	if p.take(')') {
+		return false
+	}
+	p.SP()
+	return p.err == nil
 }
 
 // Select holds the arguments of SELECT or EXAMINE.

@@ -267,6 +267,15 @@ func (p *Parser) section(it *Item) {
 	p.want(']')
 }
 
+// Section parses the text between the brackets of BODY[...].
+func Section(text string) (Item, error) {
+	p := NewParser([]byte(text+"]"), AllForms)
+	it := Item{Kind: ItemSection, Peek: true}
+	p.section(&it)
+	it.label("BODY")
+	return it, p.End()
+}
+
 // partial reads "<offset.length>".
 func (p *Parser) partial(it *Item) {
 	if !p.take('<') {

@@ -31,6 +31,7 @@ const (
 	CreateSpecialUse                     // CREATE (USE) (RFC 6154)
 	UTF8Accept                           // APPEND UTF8 (RFC 6855)
 	InitialResponse                      // AUTHENTICATE with a response (RFC 4959)
+	Catenate                             // APPEND CATENATE (RFC 4469)
 	Partial                              // SEARCH RETURN (PARTIAL), FETCH (PARTIAL) (RFC 9394)
 
 	AllForms Grammar = 1<<iota - 1

@@ -67,6 +67,9 @@ func (p *scanner) want(c byte) {
 	}
 }
 
+// Done reports whether the whole command has been read without an error.
+func (p *scanner) Done() bool { return p.err == nil && p.i == len(p.b) }
+
 // SP reads one space.
 func (p *scanner) SP() { p.want(' ') }
 
