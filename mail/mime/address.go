@@ -106,7 +106,8 @@ func (p *addrParser) bare(local, comment, domain string) {
 // angle reads "<@route:local@domain>" after the "<".
 func (p *addrParser) angle(name string) {
 	a := Address{Name: name}
-	p.skip()
+	for p.skip(); p.eat('<'); p.skip() { // some senders write "<<a@b>>"
+	}
 	if p.s != "" && p.s[0] == '@' {
 		end := strings.IndexAny(p.s, ":>")
 		if end < 0 {
