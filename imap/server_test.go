@@ -3,7 +3,6 @@ package imap
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +18,7 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/users"
 	"hoplite/internal/users/login"
+	"hoplite/internal/users/userstest"
 	"hoplite/maildrop"
 )
 
@@ -75,8 +75,8 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
 	must(t, err)
-	ann := users.Account{Name: "ann@localhost"}
-	must(t, accounts.Update(func(b *users.Book) error { return errors.Join(ann.SetPassword("", "secret word"), b.Add(&ann)) }))
+	ann := *userstest.Account("ann@localhost", "secret word")
+	must(t, accounts.Update(func(b *users.Book) error { a := ann; return b.Add(&a) }))
 	box.Name = "boxes"
 	log := &logBook{}
 	logger := zerolog.New(log).Level(zerolog.WarnLevel)

@@ -19,6 +19,7 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/users"
 	"hoplite/internal/users/login"
+	"hoplite/internal/users/userstest"
 	"hoplite/maildrop"
 )
 
@@ -35,10 +36,7 @@ func open(t testing.TB, cfg Config, options ...func(*listen.Options)) *testServe
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
 	must(t, err)
-	must(t, accounts.Update(func(b *users.Book) error {
-		a := &users.Account{Name: "ann@localhost"}
-		return errors.Join(a.SetPassword("", "secret word"), b.Add(a))
-	}))
+	must(t, accounts.Update(func(b *users.Book) error { return b.Add(userstest.Account("ann@localhost", "secret word")) }))
 	store, err := maildrop.Open(maildrop.Config{Name: "boxes"}, maildrop.Env{Data: dir, Log: zerolog.Nop()})
 	must(t, err)
 	pair, err := listen.SelfSigned(filepath.Join(dir, "tls"), zerolog.Nop(), "localhost")

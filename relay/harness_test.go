@@ -22,6 +22,7 @@ import (
 	"hoplite/internal/spool"
 	"hoplite/internal/users"
 	"hoplite/internal/users/login"
+	"hoplite/internal/users/userstest"
 	"hoplite/mail"
 )
 
@@ -161,13 +162,6 @@ func open(t testing.TB, protocol string, change func(*Config, *Env)) *testServer
 	return d
 }
 
-// account is created only once, because deriving its keys is deliberately slow.
-var account = sync.OnceValues(func() (users.Account, error) {
-	a := users.Account{Name: "ann@example.org"}
-	err := a.SetPassword("", "secret")
-	return a, err
-})
-
 // parts returns a server without a socket.
 func parts(t testing.TB, protocol string, change func(*Config, *Env)) *testServer {
 	t.Helper()
@@ -185,11 +179,7 @@ func parts(t testing.TB, protocol string, change func(*Config, *Env)) *testServe
 		t.Fatal(err)
 	}
 	if err := d.store.Update(func(b *users.Book) error {
-		a, err := account()
-		if err != nil {
-			return err
-		}
-		return b.Add(&a)
+		return b.Add(userstest.Account("ann@example.org", "secret"))
 	}); err != nil {
 		t.Fatal(err)
 	}

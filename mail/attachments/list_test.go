@@ -178,6 +178,7 @@ func TestList(t *testing.T) {
 
 func TestBombs(t *testing.T) {
 	zeros := string(make([]byte, 6<<20))
+	packed := zipped(t, "a", zeros)
 	many := make([]string, 0, 6000)
 	for i := range 3000 {
 		many = append(many, strings.Repeat("x", i%50)+"f", "")
@@ -188,10 +189,10 @@ func TestBombs(t *testing.T) {
 		l    Limits
 		want string
 	}{
-		{"ratio of a zip", zipped(t, "a", zeros), Limits{}, errRatio.Error()},
+		{"ratio of a zip", packed, Limits{}, errRatio.Error()},
 		{"ratio of a gzip", gzipped(t, "a", []byte(zeros)), Limits{}, errRatio.Error()},
 		{"ratio of a bzip2", bzip2Zeros, Limits{}, errRatio.Error()},
-		{"size", zipped(t, "a", zeros), Limits{Size: 1 << 20, Ratio: 1 << 40}, errSize.Error()},
+		{"size", packed, Limits{Size: 1 << 20, Ratio: 1 << 40}, errSize.Error()},
 		{"size in all", zipped(t, "a", zeros[:1<<20], "b", zeros[:1<<20], "c", zeros[:1<<20]), Limits{Size: 2 << 20, Ratio: 1 << 40}, errSize.Error()},
 		{"files", zipped(t, many...), Limits{}, errFiles.Error()},
 		{"files in a tar", gzipped(t, "a", tarred(t, many...)), Limits{Ratio: 1 << 40}, errFiles.Error()},

@@ -29,7 +29,6 @@ func hostile(t *testing.T) map[string]string {
 		return b
 	}
 	const dictionary = 64 << 20
-	xz := archivetest.XZ(28, make([]byte, 200_000)) // the same in LZMA2
 	lzma := read("big.lzma")
 	binary.LittleEndian.PutUint32(lzma[1:], dictionary)
 	clear(lzma[5:13])
@@ -43,12 +42,16 @@ func hostile(t *testing.T) map[string]string {
 		files = append(files, fmt.Sprint(i), "")
 	}
 	parameters := "Content-Type: multipart/mixed; boundary=b" + strings.Repeat(";\r\n\ta=b", 999) + "\r\n\r\n"
-	file := func(data []byte) string { return attached(named("application/octet-stream", "a"), data) }
 	return map[string]string{
-		"xz": file(xz), "lzma": file(lzma), "document": file(oletest.File(many...)), "zip": file(zipped(t, files...)),
+		"xz": wideXZ(), "lzma": file(lzma), "document": file(oletest.File(many...)), "zip": file(zipped(t, files...)),
 		"7z": file(read("default.7z")), "MIME": parameters + strings.Repeat("--b\r\n"+parameters, 300),
 	}
 }
+
+func file(data []byte) string { return attached(named("application/octet-stream", "a"), data) }
+
+// wideXZ returns a message whose attachment announces a dictionary of 64 MiB.
+func wideXZ() string { return file(archivetest.XZ(28, make([]byte, 200_000))) }
 
 // TestMemoryBudget lists hostile messages concurrently, each one twice.
 // Together they must stay within one budget and return all of it.
@@ -103,7 +106,7 @@ func TestNoMemory(t *testing.T) {
 		t.Fatal("the budget is in use")
 	}
 	defer all.Close()
-	msg := strings.Replace(hostile(t)["xz"], "See there", "See there\r\n"+uuencoded("run.exe", exe), 1)
+	msg := strings.Replace(wideXZ(), "See there", "See there\r\n"+uuencoded("run.exe", exe), 1)
 	items := list(t, msg, Limits{})
 	if got := shown(items); got != "listed" {
 		t.Error(short(items))

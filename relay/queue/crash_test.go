@@ -20,6 +20,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"hoplite/internal/sampletest"
 	"hoplite/mail"
 	"hoplite/relay/queue/journal/disk"
 	"hoplite/relay/queue/record"
@@ -332,11 +333,11 @@ func (c *crashRun) compare(inFlight int) {
 
 // TestKill repeatedly kills the server under load. Only messages that were
 // being delivered, or whose done marks were less than 100 ms old, may arrive
-// twice.
+// twice. With HOPLITE_WHOLE=1 it is killed 40 times.
 func TestKill(t *testing.T) {
-	cycles := 20
-	if testing.Short() {
-		cycles = 4
+	cycles := 8
+	if sampletest.Whole() {
+		cycles = 40
 	}
 	c := newCrashRun(t, t.TempDir())
 	for range cycles {

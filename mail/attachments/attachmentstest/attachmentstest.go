@@ -4,7 +4,9 @@ package attachmentstest
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"encoding/base64"
+	"hash/crc32"
 	"strings"
 	"testing"
 )
@@ -12,19 +14,53 @@ import (
 // Program is the start of a Windows program, long enough to be recognised.
 var Program = []byte("MZ\x90\x00\x03\x00\x00\x00 this is no program")
 
-// Zip returns a zip archive. files alternates names and contents.
+// Zip returns a zip archive. files alternates names and contents. Content that
+// several files share is compressed only once.
 func Zip(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
+	known := map[string][]byte{}
 	for i := 0; i < len(files); i += 2 {
-		f, err := w.Create(files[i])
+		name, content := files[i], files[i+1]
+		if strings.HasSuffix(name, "/") {
+			if _, err := w.Create(name); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		data, ok := known[content]
+		if !ok {
+			data = deflate(t, content)
+			known[content] = data
+		}
+		const descriptor = 8 // sizes and checksum follow the data, as zip.Writer.Create has them
+		f, err := w.CreateRaw(&zip.FileHeader{
+			Name: name, Method: zip.Deflate, Flags: descriptor, CRC32: crc32.ChecksumIEEE([]byte(content)),
+			CompressedSize64: uint64(len(data)), UncompressedSize64: uint64(len(content)),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Write([]byte(files[i+1])); err != nil {
+		if _, err := f.Write(data); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func deflate(t testing.TB, content string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.DefaultCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(content)); err != nil {
+		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
