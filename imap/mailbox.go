@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"slices"
+
 	"hoplite/imap/wire"
 	"hoplite/maildrop"
 )
@@ -16,6 +18,7 @@ type mailbox struct {
 	// positions holds the positions in the large messages fetched most
 	// recently.
 	positions []*positions
+	contexts  []*searchContext
 }
 
 func (m *mailbox) session() *session { return m.account.session }
@@ -49,12 +52,14 @@ func (m *mailbox) advance(snap *maildrop.Snapshot, expunge bool, known func(*mai
 		return m.lost(maildrop.ErrGone)
 	}
 	on := &m.session().on
+	old := m.view.Snapshot
 	u := m.view.update(snap, expunge)
+	m.leaveContexts(old, u.expunged)
 	m.sendExpunged(u)
 	if u.keywords {
 		m.sendFlagNames()
 	}
-	if u.added {
+	if len(u.added) > 0 {
 		m.claimRecent(snap)
 		m.sendCounts()
 	}
@@ -65,6 +70,9 @@ func (m *mailbox) advance(snap *maildrop.Snapshot, expunge bool, known func(*mai
 		if i, ok := m.view.Find(msg.UID); ok {
 			m.sendFlags(i, msg, on.condstore)
 		}
+	}
+	if len(m.contexts) > 0 {
+		m.updateContexts(slices.Concat(u.flagged, u.added))
 	}
 	return nil
 }

@@ -20,11 +20,17 @@ func handleSearch(m *mailbox, c *call) error {
 	if args.Charset != "" && m.session().on.utf8 {
 		return badf("No CHARSET after ENABLE UTF8=ACCEPT") // RFC 6855, 3
 	}
+	if args.Return.Update && m.context(c.tag) >= 0 {
+		return badf("The tag is used by another context")
+	}
 	found, err := search(m, c, &args)
 	if err != nil {
 		return err
 	}
 	sendFound(m, c, &args, found)
+	if args.Return.Update {
+		m.keep(c, &args, found)
+	}
 	return nil
 }
 

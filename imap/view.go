@@ -33,7 +33,7 @@ type update struct {
 	expunged []uint32 // UIDs, ascending
 	numbers  []int    // message numbers of the EXPUNGE responses, in order
 	keywords bool     // the keywords have changed
-	added    bool     // new messages exist
+	added    []*maildrop.Message
 	flagged  []*maildrop.Message
 }
 
@@ -42,7 +42,7 @@ type update struct {
 func (v *view) update(snap *maildrop.Snapshot, expunge bool) update {
 	old := v.Snapshot
 	changes := snap.Since(old)
-	u := update{keywords: !slices.Equal(snap.Keywords, old.Keywords), added: len(changes.Added) > 0, flagged: changes.Flagged}
+	u := update{keywords: !slices.Equal(snap.Keywords, old.Keywords), added: changes.Added, flagged: changes.Flagged}
 	if len(changes.Expunged) > 0 && !expunge {
 		v.Snapshot, v.held = hold(old, snap), true
 		return u

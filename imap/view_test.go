@@ -2,6 +2,7 @@ package imap
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"hoplite/imap/wire"
@@ -56,7 +57,7 @@ func TestUpdate(t *testing.T) {
 		gone, flagged []uint32
 		added         []uint32
 		expunge       bool
-		want          update // excluding flagged
+		want          update // excluding flagged and added
 		wantFlagged   []uint32
 		wantView      []uint32
 		wantHeld      bool
@@ -65,12 +66,12 @@ func TestUpdate(t *testing.T) {
 		{name: "one expunged", gone: []uint32{2}, expunge: true, want: update{expunged: []uint32{2}, numbers: []int{2}}, wantView: []uint32{1, 3, 5}},
 		{name: "numbers move", gone: []uint32{1, 2, 5}, expunge: true, want: update{expunged: []uint32{1, 2, 5}, numbers: []int{1, 1, 2}}, wantView: []uint32{3}},
 		{name: "all expunged", gone: []uint32{1, 2, 3, 5}, expunge: true, want: update{expunged: []uint32{1, 2, 3, 5}, numbers: []int{1, 1, 1, 1}}, wantView: []uint32{}},
-		{name: "expunged and added", gone: []uint32{3}, added: []uint32{9}, expunge: true, want: update{expunged: []uint32{3}, numbers: []int{3}, added: true}, wantView: []uint32{1, 2, 5, 9}},
+		{name: "expunged and added", gone: []uint32{3}, added: []uint32{9}, expunge: true, want: update{expunged: []uint32{3}, numbers: []int{3}}, wantView: []uint32{1, 2, 5, 9}},
 		{name: "held back", gone: []uint32{2}, wantView: []uint32{1, 2, 3, 5}, wantHeld: true},
-		{name: "held back while others come", gone: []uint32{1, 5}, added: []uint32{8}, want: update{added: true}, wantView: []uint32{1, 2, 3, 5, 8}, wantHeld: true},
+		{name: "held back while others come", gone: []uint32{1, 5}, added: []uint32{8}, wantView: []uint32{1, 2, 3, 5, 8}, wantHeld: true},
 		{name: "flags", flagged: []uint32{3}, wantFlagged: []uint32{3}, wantView: []uint32{1, 2, 3, 5}},
 		{name: "flags and held back", gone: []uint32{1}, flagged: []uint32{3}, wantFlagged: []uint32{3}, wantView: []uint32{1, 2, 3, 5}, wantHeld: true},
-		{name: "added", added: []uint32{6, 7}, want: update{added: true}, wantView: []uint32{1, 2, 3, 5, 6, 7}},
+		{name: "added", added: []uint32{6, 7}, wantView: []uint32{1, 2, 3, 5, 6, 7}},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -81,7 +82,14 @@ func TestUpdate(t *testing.T) {
 			for _, m := range got.flagged {
 				flagged = append(flagged, m.UID)
 			}
-			got.flagged = nil
+			var added []uint32
+			for _, m := range got.added {
+				added = append(added, m.UID)
+			}
+			if !slices.Equal(added, tc.added) {
+				t.Errorf("added %v, want %v", added, tc.added)
+			}
+			got.flagged, got.added = nil, nil
 			if !reflect.DeepEqual(got, tc.want) || !reflect.DeepEqual(flagged, tc.wantFlagged) {
 				t.Errorf("got %+v, flagged %v\nwant %+v, flagged %v", got, flagged, tc.want, tc.wantFlagged)
 			}

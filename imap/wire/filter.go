@@ -60,6 +60,9 @@ func (p *Parser) MultiSearch() MultiSearch {
 		p.SP()
 	}
 	s.Search = p.Search()
+	if s.Return.Update {
+		p.fail("UPDATE needs SEARCH")
+	}
 	if !s.Return.Given {
 		s.Return.All = true
 	}

@@ -32,6 +32,7 @@ const (
 	UTF8Accept                           // APPEND UTF8 (RFC 6855)
 	InitialResponse                      // AUTHENTICATE with a response (RFC 4959)
 	Catenate                             // APPEND CATENATE (RFC 4469)
+	Context                              // SEARCH RETURN (CONTEXT UPDATE) (RFC 5267)
 	Partial                              // SEARCH RETURN (PARTIAL), FETCH (PARTIAL) (RFC 9394)
 
 	AllForms Grammar = 1<<iota - 1

@@ -61,6 +61,7 @@ type ReturnOptions struct {
 	Given                      bool // RETURN was given
 	Min, Max, All, Count, Save bool
 	Partial                    Page // RFC 9394
+	Update                     bool // RFC 5267: keep the result up to date
 }
 
 // Page selects the results First to Last, counted from 1. FromEnd counts from
@@ -165,6 +166,9 @@ func (p *Parser) Sort() Search {
 		s.Sort = append(s.Sort, SortKey{w, reverse})
 		reverse = false
 	})
+	if s.Return.Update {
+		p.fail("UPDATE is not supported") // CONTEXT=SORT
+	}
 	if reverse || p.err == nil && len(s.Sort) == 0 {
 		p.fail("SORT needs a criterion")
 	}
@@ -221,6 +225,11 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 		case "SAVE":
 			p.need(SearchRes, w)
 			o.Save = true
+		case "CONTEXT": // a hint that the search will be repeated
+			p.need(Context, w)
+		case "UPDATE":
+			p.need(Context, w)
+			o.Update = true
 		case "PARTIAL":
 			p.need(Partial, w)
 			if o.Partial.Given() {
