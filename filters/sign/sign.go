@@ -124,6 +124,11 @@ func (f *Filter) AtSend(_ context.Context, _ *mail.Transaction, m *mail.Message)
 	return top, err
 }
 
+// Covers reports whether a message is from a domain to sign for.
+func (f *Filter) Covers(m *mail.Message) bool {
+	return f.domain(fromDomain(dkim.NewHeader(m.Header()))) != nil
+}
+
 // domain returns the longest configured domain that contains from.
 func (f *Filter) domain(from string) *Domain {
 	var best *Domain

@@ -47,6 +47,9 @@ type Options struct {
 	// argument if bounces of forwarded mail must return to this server (SRS).
 	// If Sender is nil, from is always used.
 	Sender func(from mail.Address, r mail.Rcpt) mail.Address
+	// Sign signs a report or notice composed by the queue for an upstream, or
+	// returns it unchanged. If it is nil, nothing is signed.
+	Sign func(upstream string, m *mail.Message) *mail.Message
 	// Attempted is called after each attempt.
 	Attempted func(a Attempt)
 	// Resized is called with the number of queued messages whenever it has

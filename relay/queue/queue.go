@@ -92,6 +92,9 @@ func Open(opt Options) (*Queue, error) {
 	if opt.Attempted == nil {
 		opt.Attempted = func(Attempt) {}
 	}
+	if opt.Sign == nil {
+		opt.Sign = func(_ string, m *mail.Message) *mail.Message { return m }
+	}
 	if opt.Resized == nil {
 		opt.Resized = func(int) {}
 	}
@@ -101,7 +104,7 @@ func Open(opt Options) (*Queue, error) {
 	}
 	q.postmaster.q = q
 	q.inject = injector{q: q, dir: opt.Inject, log: opt.Log}
-	q.own = composer{journal: opt.Journal, hostname: q.hostname, way: q.direct, log: opt.Log}
+	q.own = composer{journal: opt.Journal, hostname: q.hostname, way: q.direct, sign: opt.Sign, log: opt.Log}
 	q.machine = schedule.New(schedule.Options{Sender: opt.Sender, Routable: q.routable})
 	q.attempts, q.cancel = context.WithCancel(context.Background())
 	q.Change(opt.Settings)

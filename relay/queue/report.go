@@ -124,7 +124,9 @@ type composer struct {
 	// the routes, like Queue.direct, so that the message passes through the
 	// queue only once.
 	way func(msg *schedule.Message)
-	log zerolog.Logger
+	// sign signs a message for an upstream.
+	sign func(upstream string, m *mail.Message) *mail.Message
+	log  zerolog.Logger
 }
 
 // reports composes reports. A report that cannot be composed is logged and
@@ -166,6 +168,7 @@ func (c *composer) compose(id string, to mail.Address, text *mail.Message) compo
 	env := mail.Envelope{Rcpts: []mail.Rcpt{{To: to, Orig: to, Notify: mail.NotifyNever}}}
 	msg := schedule.NewMessage(id, Router, env, time.Now())
 	c.way(msg)
+	text = c.sign(msg.Upstream, text)
 	msg.Size = text.Size()
 	if _, ascii := msg.Envelope.Rcpts[0].To.ASCII(); text.EightBit || !ascii {
 		msg.Envelope.UTF8, msg.Envelope.Body = true, "8BITMIME"

@@ -29,6 +29,8 @@ import (
 type Callbacks struct {
 	// Sender returns the reverse path to use for a recipient.
 	Sender func(from mail.Address, r mail.Rcpt) mail.Address
+	// Sign signs reports; see queue.Options.
+	Sign func(upstream string, m *mail.Message) *mail.Message
 	// Attempted is called after each delivery attempt.
 	Attempted func(queue.Attempt)
 	// Synced is called after each commit to disk.
@@ -59,7 +61,7 @@ func open(cfg *config.Config, log zerolog.Logger, calls Callbacks, openJournal f
 	}
 	q, err := queue.Open(queue.Options{
 		Journal: j, Settings: cfg.QueueSettings(), Free: func() (int64, error) { return queue.FreeSpace(dir) },
-		Inject: filepath.Join(dir, "inject"), Sender: calls.Sender, Attempted: calls.Attempted, Resized: pace.resized, Log: log,
+		Inject: filepath.Join(dir, "inject"), Sender: calls.Sender, Sign: calls.Sign, Attempted: calls.Attempted, Resized: pace.resized, Log: log,
 	})
 	if err != nil {
 		j.Close()

@@ -24,7 +24,6 @@ import (
 	"hoplite/internal/files"
 	"hoplite/internal/listen"
 	"hoplite/mail"
-	"hoplite/relay/queue"
 )
 
 // issuance is the manager of the acme block, which outlives a reload that does
@@ -287,18 +286,5 @@ func (s *Server) mailPostmaster(ctx context.Context, cfg *config.Config, subject
 	if err != nil {
 		return err
 	}
-	h, err := s.runtime.queue.Hop(queue.Router).Open(ctx, tx)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	if err := h.Rcpt(ctx, mail.Rcpt{To: to, Orig: to, Notify: mail.NotifyNever}); err != nil {
-		return err
-	}
-	for _, o := range h.Send(ctx, m) {
-		if !o.Reply.Positive() {
-			return &o.Reply
-		}
-	}
-	return nil
+	return s.runtime.sendOwn(ctx, tx, to, m)
 }

@@ -48,6 +48,10 @@ type runtime struct {
 	// first generation is complete.
 	directory atomic.Pointer[assembly.Directory]
 
+	// signing is the generation that signs messages of this server. It is nil until
+	// the first generation is complete.
+	signing atomic.Pointer[serving]
+
 	issuer *issuance // manager of the acme block; nil if there is none
 	// certificates is the generation whose certificates are in use. It is nil
 	// before the first generation.
@@ -110,7 +114,7 @@ func (r *runtime) openData(cfg *config.Config) (err error) {
 		return err
 	}
 	r.queue, err = queueadmin.Open(cfg, r.log, queueadmin.Callbacks{
-		Sender: r.sender, Attempted: r.attempted, Synced: r.metrics.queue.Synced, Spare: true,
+		Sender: r.sender, Sign: r.signOwn, Attempted: r.attempted, Synced: r.metrics.queue.Synced, Spare: true,
 	})
 	if err != nil {
 		return err

@@ -133,6 +133,7 @@ func (s *serving) openUpstreams() error {
 func (s *serving) attachQueue(previous *serving) {
 	q := s.runtime.queue
 	s.runtime.directory.Store(s.Directory)
+	s.runtime.signing.Store(s)
 	if previous != nil {
 		q.Change(s.Config.QueueSettings())
 	}
