@@ -116,6 +116,7 @@ var extensions = []extension{
 	{name: "UNAUTHENTICATE", text: offerUnauthenticate, commands: map[string]command{"UNAUTHENTICATE": afterLogin(handleUnauthenticate)}},
 	{name: "MULTISEARCH", commands: map[string]command{"ESEARCH": afterLogin(handleESearch)}},
 	{name: "CONTEXT=SEARCH", grammar: wire.Context, commands: map[string]command{"CANCELUPDATE": inMailbox(handleCancelUpdate)}},
+	{name: "SEARCH=FUZZY", grammar: wire.Fuzzy, keys: fuzzyKeys, sortKeys: relevancySortKeys},
 	{name: "PARTIAL", grammar: wire.Partial},
 	{name: "INPROGRESS"}, // checked by call.begin
 	{name: "UIDONLY", enable: (*account).enableUIDOnly},

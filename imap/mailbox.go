@@ -19,6 +19,7 @@ type mailbox struct {
 	// recently.
 	positions []*positions
 	contexts  []*searchContext
+	relevancy []uint8 // result of the latest fuzzy search, by index in the view
 }
 
 func (m *mailbox) session() *session { return m.account.session }

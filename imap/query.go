@@ -23,6 +23,8 @@ type query struct {
 	uidOnly bool  // message numbers are not permitted
 	now     int64 // the reference time for YOUNGER and OLDER
 
+	scores []uint8 // relevancies by index in the view; nil if not requested
+
 	root  *node
 	texts []*node // BODY and TEXT keys, which are evaluated in one pass
 }
@@ -88,8 +90,12 @@ func (q *query) compile(keys *[wire.KeyOps]searchKey, k *wire.Key) (*node, error
 			return nil, err
 		}
 	}
-	for i := range k.Kids {
-		kid, err := q.compile(keys, &k.Kids[i])
+	kids := k.Kids
+	if k.Op == wire.KeyFuzzy {
+		kids = q.fuzzyKids(k.Kids[0])
+	}
+	for i := range kids {
+		kid, err := q.compile(keys, &kids[i])
 		if err != nil {
 			return nil, err
 		}
@@ -108,6 +114,9 @@ func (q *query) run(ctx context.Context, c *call, msgs []*maildrop.Message, hit 
 		for i, m := range msgs {
 			one.msg, one.number = m, uint32(i+1)
 			hit[i], _ = one.match(q.root) // cannot fail without reading files
+			if q.scores != nil {
+				q.scores[i] = exactly // no text has been compared
+			}
 		}
 		return nil
 	}
@@ -130,6 +139,9 @@ func (q *query) ask(ctx context.Context, m *maildrop.Message, number uint32) (bo
 	*c = candidate{q: q, ctx: ctx, msg: m, number: number, found: c.found[:0]}
 	defer c.release()
 	ok, err := c.match(q.root)
+	if q.scores != nil {
+		q.scores[number-1] = c.relevancy()
+	}
 	if oneMessage(err) {
 		return false, nil
 	}
@@ -150,6 +162,8 @@ type candidate struct {
 	src   *source
 	read  bool   // found is valid
 	found []bool // whether the message contains each of the query's texts
+
+	score, rated int // sum and number of relevancies
 }
 
 func (c *candidate) release() {

@@ -90,6 +90,11 @@ func (s *searching) in(m *mailbox) ([]int, error) {
 			return nil, err
 		}
 	}
+	m.relevancy = nil
+	if args.Fuzzy {
+		q.scores = make([]uint8, len(m.view.Messages))
+		m.relevancy = q.scores
+	}
 	hit := make([]bool, len(m.view.Messages))
 	if err := q.run(s.ctx, s.call, m.view.Messages, hit); err != nil {
 		return nil, err
@@ -144,8 +149,9 @@ func (s *session) patience() (context.Context, context.CancelFunc) {
 // result is the result of SEARCH or SORT: the numbers in result order and, if
 // MODSEQ is among the criteria, each message's MODSEQ.
 type result struct {
-	nums    []uint32
-	modseqs []uint64
+	nums      []uint32
+	modseqs   []uint64
+	relevancy []uint8 // if RELEVANCY is requested
 
 	mailbox  string // encoded, for ESEARCH in several mailboxes
 	validity uint32
@@ -160,6 +166,12 @@ func resultOf(m *mailbox, c *call, args *wire.Search, found []int) result {
 		r.modseqs = make([]uint64, len(found))
 		for i, n := range found {
 			r.modseqs[i] = m.view.Messages[n].ModSeq
+		}
+	}
+	if args.Return.Relevancy {
+		r.relevancy = make([]uint8, len(found))
+		for i, n := range found {
+			r.relevancy[i] = m.relevancy[n]
 		}
 	}
 	return r
@@ -221,6 +233,9 @@ func sendESearch(c *call, o wire.ReturnOptions, r result) {
 	if o.Count {
 		b = appendInt(append(b, " COUNT "...), int64(len(r.nums)))
 	}
+	if len(r.relevancy) > 0 {
+		b = r.appendRelevancy(append(b, " RELEVANCY ("...), o.Partial)
+	}
 	if len(r.modseqs) > 0 {
 		b = strconv.AppendUint(append(b, " MODSEQ "...), r.modseq(o), 10)
 	}
@@ -234,6 +249,23 @@ func appendPage(b []byte, page wire.Page, nums []uint32) []byte {
 		return append(wire.AppendNumbers(b, nums[from:to]), ')')
 	}
 	return append(b, "NIL)"...)
+}
+
+// appendRelevancy appends the relevancy of each message in the result, or on the
+// requested page of it (RFC 6203, 4).
+func (r *result) appendRelevancy(b []byte, page wire.Page) []byte {
+	list := r.relevancy
+	if page.Given() {
+		from, to := page.Of(len(list))
+		list = list[from:to]
+	}
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = appendInt(b, int64(n))
+	}
+	return append(b, ')')
 }
 
 // modseq returns the MODSEQ for the messages in the response: the higher of

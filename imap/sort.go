@@ -19,6 +19,9 @@ var baseSortKeys = map[string]order.Compare{
 	"CC":      order.ByText(summary.MailCc),
 }
 
+// relevancySortKeys holds the criterion of SEARCH=FUZZY (RFC 6203, 5).
+var relevancySortKeys = map[string]order.Compare{"RELEVANCY": order.Relevancy}
+
 // displaySortKeys holds the criteria of SORT=DISPLAY (RFC 5957).
 var displaySortKeys = map[string]order.Compare{
 	"DISPLAYFROM": order.ByText(summary.ShowFrom),
@@ -40,7 +43,15 @@ func handleSort(m *mailbox, c *call) error {
 			return badf("Unknown SORT criterion %s", k.Name)
 		}
 		keys = append(keys, order.Key{Compare: compare, Reverse: k.Reverse})
-		summaries = summaries || k.Name != "ARRIVAL" && k.Name != "SIZE"
+		switch k.Name {
+		case "ARRIVAL", "SIZE":
+		case "RELEVANCY":
+			if !args.Fuzzy {
+				return badf("RELEVANCY needs FUZZY")
+			}
+		default:
+			summaries = true
+		}
 	}
 	found, err := search(m, c, &args)
 	if err != nil {
@@ -117,6 +128,9 @@ func rowsOf(m *mailbox, c *call, found []int, summaries bool) ([]order.Row, erro
 	for _, i := range found {
 		msg := m.view.Messages[i]
 		r := order.Row{Index: i, Number: m.view.number(i, c.uid), Size: msg.Wire, Arrived: msg.InternalDate().Unix()}
+		if m.relevancy != nil {
+			r.Relevancy = m.relevancy[i]
+		}
 		if summaries {
 			var err error
 			switch r.Summary, err = summaryOf(m.folder, msg, false); {

@@ -21,7 +21,9 @@ type Row struct {
 	Size    int64
 	Arrived int64 // internal date, seconds since 1970
 	Sent    int64 // Date field, seconds since 1970
-	Summary summary.Summary
+	// Relevancy is a percentage that a fuzzy search has determined (RFC 6203).
+	Relevancy uint8
+	Summary   summary.Summary
 }
 
 // Compare compares two rows by one criterion.
@@ -63,6 +65,9 @@ func Arrival(a, b *Row) int { return cmp.Compare(a.Arrived, b.Arrived) }
 
 // Size compares sizes.
 func Size(a, b *Row) int { return cmp.Compare(a.Size, b.Size) }
+
+// Relevancy compares relevancies; the most relevant message precedes the others.
+func Relevancy(a, b *Row) int { return cmp.Compare(b.Relevancy, a.Relevancy) }
 
 // Date compares the times of the Date fields.
 func Date(a, b *Row) int { return cmp.Compare(a.Sent, b.Sent) }

@@ -33,6 +33,7 @@ const (
 	InitialResponse                      // AUTHENTICATE with a response (RFC 4959)
 	Catenate                             // APPEND CATENATE (RFC 4469)
 	Context                              // SEARCH RETURN (CONTEXT UPDATE) (RFC 5267)
+	Fuzzy                                // SEARCH RETURN (RELEVANCY) (RFC 6203)
 	Partial                              // SEARCH RETURN (PARTIAL), FETCH (PARTIAL) (RFC 9394)
 
 	AllForms Grammar = 1<<iota - 1

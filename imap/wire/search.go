@@ -39,6 +39,7 @@ const (
 	KeyModSeq   // Num (RFC 7162)
 	KeyEmailID  // Str (RFC 8474)
 	KeyThreadID //
+	KeyFuzzy    // the only one of Kids, approximately (RFC 6203)
 
 	KeyOps // the number of operations
 )
@@ -62,6 +63,7 @@ type ReturnOptions struct {
 	Min, Max, All, Count, Save bool
 	Partial                    Page // RFC 9394
 	Update                     bool // RFC 5267: keep the result up to date
+	Relevancy                  bool // RFC 6203
 }
 
 // Page selects the results First to Last, counted from 1. FromEnd counts from
@@ -123,6 +125,7 @@ type Search struct {
 	Sort      []SortKey // for SORT
 	Algorithm string    // for THREAD, upper case
 	ModSeq    bool      // a MODSEQ key is present
+	Fuzzy     bool      // a FUZZY key is present
 }
 
 // SortKey is a SORT criterion (RFC 5256). Name is in upper case.
@@ -136,6 +139,7 @@ type keyReader struct {
 	*Parser
 	count  int
 	modseq bool
+	fuzzy  bool
 }
 
 // Search reads "[RETURN (options)] [CHARSET charset] keys".
@@ -227,6 +231,9 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 			o.Save = true
 		case "CONTEXT": // a hint that the search will be repeated
 			p.need(Context, w)
+		case "RELEVANCY":
+			p.need(Fuzzy, w)
+			o.Relevancy = true
 		case "UPDATE":
 			p.need(Context, w)
 			o.Update = true
@@ -262,7 +269,10 @@ func (p *Parser) keys(s *Search) {
 		}
 		p.SP()
 	}
-	s.ModSeq = r.modseq
+	s.ModSeq, s.Fuzzy = r.modseq, r.fuzzy
+	if s.Return.Relevancy && !s.Fuzzy {
+		p.fail("RELEVANCY needs FUZZY")
+	}
 	if len(s.Key.Kids) == 1 {
 		s.Key = s.Key.Kids[0]
 	}
@@ -354,6 +364,10 @@ func (p *keyReader) specialKey(w string) Key {
 	case "NOT":
 		p.SP()
 		return Key{Op: KeyAnd, Not: true, Kids: []Key{p.key()}}
+	case "FUZZY":
+		p.fuzzy = true
+		p.SP()
+		return Key{Op: KeyFuzzy, Kids: []Key{p.key()}}
 	case "OR":
 		p.SP()
 		a := p.key()
