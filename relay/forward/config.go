@@ -68,9 +68,10 @@ type Config struct {
 	Sender string `hcl:"sender,optional" example:"scanner@example.org"`
 	// Recipients selects how recipients are checked at RCPT: "call-ahead" asks
 	// the upstream and caches the answer; "file:NAME" reads a file under data
-	// with one address or @domain per line; "any" accepts every recipient, so
-	// that mail to unknown ones bounces. With mx = true every recipient is
-	// accepted.
+	// with one address or @domain per line; "directory:NAME" asks an LDAP server,
+	// and groups are addresses like others, which the upstream expands; "any"
+	// accepts every recipient, so that mail to unknown ones bounces. With mx =
+	// true every recipient is accepted.
 	Recipients string `hcl:"recipients,optional" default:"call-ahead"`
 	// KnownFor is the time for which an existing recipient is cached. While the
 	// upstream cannot be asked, it is accepted for another 31 days.
@@ -233,20 +234,29 @@ func (c *Config) RecipientsFile() (string, bool) {
 	return strings.CutPrefix(c.Recipients, "file:")
 }
 
+// RecipientsDirectory returns the name of the directory that knows the
+// recipients, and whether one is configured.
+func (c *Config) RecipientsDirectory() (string, bool) {
+	return strings.CutPrefix(c.Recipients, "directory:")
+}
+
 // checkRecipients returns an error unless s is a valid value of recipients.
 func checkRecipients(s string) error {
-	name, isFile := strings.CutPrefix(s, "file:")
-	switch {
-	case s == "call-ahead" || s == "any" || isFile && name != "":
+	for _, kind := range []string{"file", "directory"} {
+		if name, ok := strings.CutPrefix(s, kind+":"); ok && name == "" {
+			return fmt.Errorf("%q lacks the name of the %s", s, kind)
+		} else if ok {
+			return nil
+		}
+	}
+	if s == "call-ahead" || s == "any" {
 		return nil
-	case isFile:
-		return errors.New(`"file:" lacks the name of the file`)
 	}
 	meant := conf.Suggest(s, []string{"call-ahead", "any"})
 	if meant == "" {
 		meant = "file:" + s
 	}
-	return fmt.Errorf(`%q is not one of "call-ahead", "any", "file:NAME": did you mean %q?`, s, meant)
+	return fmt.Errorf(`%q is not one of "call-ahead", "any", "file:NAME", "directory:NAME": did you mean %q?`, s, meant)
 }
 
 // extensions lists the keywords accepted in disable.

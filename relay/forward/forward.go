@@ -49,9 +49,20 @@ type Env struct {
 	Policies Policies
 	// Certificate is sent to servers that ask for one. It may be nil.
 	Certificate *listen.Certs
+	// Directories holds the directories that recipients may refer to, by name.
+	Directories map[string]Directory
 	// TLS holds the roots for verifying certificates, if they differ from the
 	// system's.
 	TLS *tls.Config
+}
+
+// Directory knows which addresses exist.
+type Directory interface {
+	// Exists reports whether an address exists. An error means that the
+	// directory cannot be asked.
+	Exists(ctx context.Context, address string) (bool, error)
+	// Cached returns what is known about an address without asking.
+	Cached(address string) (exists, known bool)
 }
 
 // Upstream is one configured next hop. As a mail.Hop it accepts every recipient

@@ -11,8 +11,8 @@ type Health struct {
 	// Servers lists the servers to which connections were made or attempted
 	// since the start.
 	Servers []ServerHealth `json:"servers,omitempty"`
-	// Check is the method for checking recipients: "call-ahead", "file", "any",
-	// or "none" for servers found by MX.
+	// Check is the method for checking recipients: "call-ahead", "file",
+	// "directory", "any", or "none" for servers found by MX.
 	Check string `json:"check"`
 	// Remembered is the number of recipients with a cached answer.
 	Remembered int `json:"remembered,omitempty"`
@@ -64,9 +64,13 @@ func (u *Upstream) Health() Health {
 	if u.cfg.MX {
 		return h
 	}
-	switch _, isFile := u.cfg.RecipientsFile(); {
+	_, isFile := u.cfg.RecipientsFile()
+	_, isDirectory := u.cfg.RecipientsDirectory()
+	switch {
 	case isFile:
 		h.Check = "file"
+	case isDirectory:
+		h.Check = "directory"
 	case u.cfg.Recipients == "any":
 		h.Check = "any"
 	default:

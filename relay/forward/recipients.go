@@ -16,12 +16,15 @@ import (
 var errUnknownRcpt = mail.NewReply(550, "5.1.1", "Recipient address rejected: no such user")
 
 // recipients determines whether a recipient exists at the upstream, by reading
-// a file or by asking the upstream, if configured.
+// a file or by asking a directory or the upstream, as configured.
 type recipients struct {
 	up     *Upstream
 	cfg    *Config
 	memory *memory
 	file   *rcptFile // nil: recipients is not a file
+	// directory is used if recipients is one; it may then still be nil, if the
+	// configuration is only being checked.
+	directory Directory
 }
 
 func newRecipients(u *Upstream, env Env) (*recipients, error) {
@@ -33,6 +36,9 @@ func newRecipients(u *Upstream, env Env) (*recipients, error) {
 	var err error
 	if k.memory, err = newMemory(u.cfg.KnownMax, path); err != nil {
 		u.log.Warn().Err(err).Msg("what was known about recipients can't be read; the upstream is asked again")
+	}
+	if name, ok := k.cfg.RecipientsDirectory(); ok {
+		k.directory = env.Directories[name]
 	}
 	if name, isFile := u.cfg.RecipientsFile(); isFile && !u.cfg.MX {
 		k.file = &rcptFile{path: under(env.Data, name)}
@@ -52,7 +58,26 @@ func (k *recipients) check(ctx context.Context, tx *mail.Transaction, r mail.Rcp
 	if decided, err := k.checkOffline(tx, r); decided {
 		return err
 	}
+	if name, ok := k.cfg.RecipientsDirectory(); ok {
+		return k.askDirectory(ctx, name, r)
+	}
 	return k.callAhead(ctx, tx, r)
+}
+
+// askDirectory checks a recipient with a directory.
+func (k *recipients) askDirectory(ctx context.Context, name string, r mail.Rcpt) error {
+	err := fmt.Errorf("there is no directory %q", name)
+	found := false
+	if k.directory != nil {
+		found, err = k.directory.Exists(ctx, r.To.Key())
+	}
+	switch {
+	case err != nil:
+		return &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "Recipient address can't be checked now: the directory is not available", Cause: err}
+	case !found:
+		return errUnknownRcpt
+	}
+	return nil
 }
 
 // checkOffline checks a recipient as far as possible without contacting the
@@ -201,6 +226,9 @@ func (k *recipients) verify(a mail.Address) (exists, ok bool) {
 	if k.file != nil {
 		exists, err := k.file.has(a)
 		return exists, err == nil
+	}
+	if k.directory != nil {
+		return k.directory.Cached(a.Key())
 	}
 	was, ok := k.memory.rcpt(a.Key())
 	if !ok || !was.fresh() {

@@ -17,6 +17,7 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/filters"
 	"hoplite/internal/conf"
+	"hoplite/internal/directory"
 	"hoplite/internal/resolve"
 	"hoplite/internal/users"
 	"hoplite/mail"
@@ -26,11 +27,13 @@ import (
 )
 
 // Generation holds the parts described by one configuration. They are created
-// in this order: OpenDNS, OpenDirectory, the hops, BuildChains.
+// in this order: OpenDNS, OpenDirectories, OpenDirectory, the hops, BuildChains.
 type Generation struct {
 	Config *config.Config
 	Log    zerolog.Logger
 	DNS    resolve.Resolver
+	// Directories holds the LDAP servers, by name.
+	Directories map[string]*directory.Directory
 	*Directory
 	*Hops
 	// Chains holds the chains with their filters and routes, by name.
@@ -57,6 +60,19 @@ func (g *Generation) OpenDNS() error {
 		return err
 	}
 	g.DNS = resolve.NewCached(client, answers)
+	return nil
+}
+
+// OpenDirectories creates the LDAP directories, without connecting to them.
+func (g *Generation) OpenDirectories() error {
+	g.Directories = map[string]*directory.Directory{}
+	for _, c := range g.Config.Directory {
+		d, err := directory.New(*c, directory.Env{Data: g.Config.Data, Log: g.Log.With().Str("directory", c.Name).Logger()})
+		if err != nil {
+			return err
+		}
+		g.Directories[c.Name] = d
+	}
 	return nil
 }
 
@@ -99,8 +115,8 @@ func (g *Generation) BuildChains() error {
 // Err returns the mistakes found so far, or nil.
 func (g *Generation) Err() error { return g.diags.Err() }
 
-// Inherit passes the state of the previous generation's filters and upstreams to
-// those of g.
+// Inherit passes the state of the previous generation's filters and upstreams,
+// and the answers of its directories, to those of g.
 func (g *Generation) Inherit(previous *Generation) {
 	for name, up := range g.Upstreams {
 		if old, ok := previous.Upstreams[name]; ok {
@@ -110,6 +126,11 @@ func (g *Generation) Inherit(previous *Generation) {
 	for name, c := range g.Chains {
 		if old, ok := previous.Chains[name]; ok {
 			c.Filters.Inherit(old.Filters)
+		}
+	}
+	for name, d := range g.Directories {
+		if old, ok := previous.Directories[name]; ok {
+			d.Inherit(old)
 		}
 	}
 }

@@ -51,12 +51,16 @@ func (h *Hops) HasHop(name string) bool { return h.hops[name] != nil }
 // folder for data that is kept across restarts; if it is empty, nothing is
 // kept.
 func (g *Generation) NewUpstream(c *forward.Config, state string, log zerolog.Logger) (*forward.Upstream, error) {
+	directories := map[string]forward.Directory{}
+	for name, d := range g.Directories {
+		directories[name] = d
+	}
 	certs, err := g.Config.ClientCertificate(c, log)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q: %w", c.Name, err)
 	}
 	return forward.New(*c, forward.Env{
-		Certificate: certs, Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
+		Directories: directories, Certificate: certs, Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
 		Policies: forward.NewPolicies(g.Config.Policy),
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/filters"
 	"hoplite/internal/conf"
+	"hoplite/internal/directory"
 	"hoplite/internal/files"
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
@@ -41,6 +42,9 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 	for _, u := range c.Upstream {
 		inspectUpstream(c, u, diags)
 	}
+	for _, d := range c.Directory {
+		inspectDirectory(c, d, diags)
+	}
 	if err := writable(c.Data); err != nil {
 		if _, missing := os.Stat(c.Data); errors.Is(missing, fs.ErrNotExist) {
 			diags.Warn(c.Attr("data"), fmt.Sprintf("the data folder %s does not exist and can't be created: %s", c.Data, plain(err)),
@@ -55,6 +59,19 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 		a.check(diags)
 	}
 	inspectFolders(c, diags)
+}
+
+func inspectDirectory(c *config.Config, d *directory.Config, diags *conf.Diagnostics) {
+	if diags.Mistakes() > 0 {
+		return // its URL may be wrong
+	}
+	if _, err := directory.New(*d, directory.Env{Data: c.Data, Log: zerolog.Nop()}); err != nil {
+		diags.Add(d.Attr("ca"), plain(err), rights(err))
+	}
+	if d.Insecure {
+		diags.Warn(d.Attr("insecure"), fmt.Sprintf("passwords sent to directory %q can be read on the network", d.Name),
+			"Set ca to the certificate of the authority that signed the server's.")
+	}
 }
 
 func inspectUpstream(c *config.Config, u *forward.Config, diags *conf.Diagnostics) {

@@ -83,6 +83,9 @@ func checkNames(cfg *config.Config, diags *conf.Diagnostics) {
 			diags.Add(u.Attr("certificate"), fmt.Sprintf("there is no certificate %q", u.Certificate),
 				conf.Known(u.Certificate, certificates, fmt.Sprintf("Write certificate %q { ... }.", u.Certificate)))
 		}
+		if name, ok := u.RecipientsDirectory(); ok {
+			checkDirectory(cfg, name, u.Attr("recipients"), diags)
+		}
 		switch {
 		case u.Fallback == "":
 		case u.Fallback == u.Name:
@@ -90,6 +93,18 @@ func checkNames(cfg *config.Config, diags *conf.Diagnostics) {
 		case !slices.Contains(upstreams, u.Fallback):
 			diags.Add(u.Attr("fallback"), fmt.Sprintf("there is no upstream %q", u.Fallback), conf.Known(u.Fallback, upstreams, ""))
 		}
+	}
+}
+
+// checkDirectory finds a reference to a directory that does not exist.
+func checkDirectory(cfg *config.Config, name string, at conf.Range, diags *conf.Diagnostics) {
+	var known []string
+	for _, d := range cfg.Directory {
+		known = append(known, d.Name)
+	}
+	if !slices.Contains(known, name) {
+		diags.Add(at, fmt.Sprintf("there is no directory %q", name),
+			conf.Known(name, known, fmt.Sprintf("No directory is configured: write directory %q { ... }.", name)))
 	}
 }
 

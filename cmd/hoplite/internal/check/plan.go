@@ -48,6 +48,9 @@ func (p plan) all() {
 	for _, u := range cfg.Upstream {
 		p.upstream(u)
 	}
+	for _, d := range cfg.Directory {
+		p.directory(d)
+	}
 }
 
 // say prints indented text; continuation lines are indented further.
@@ -231,11 +234,14 @@ func (p plan) upstream(u *forward.Config) {
 		p.say("    ", "All mail is sent as %s; signed messages are refused.", u.Sender)
 	}
 	file, listed := u.RecipientsFile()
+	directory, asked := u.RecipientsDirectory()
 	switch {
 	case u.MX || u.Recipients == "any":
 		p.say("    ", "Recipients are not checked. A refusal after acceptance is reported to the sender if the client may relay or SPF or DMARC proves the sender, otherwise to the postmaster.")
 	case listed:
 		p.say("    ", "Recipients are those listed in %s.", p.cfg.Under(file))
+	case asked:
+		p.say("    ", "Recipients are those in directory %q; the upstream expands groups.", directory)
 	default:
 		p.say("    ", "Recipients are checked with the upstream at RCPT; answers are kept for %s.", conf.FormatDuration(u.KnownFor))
 	}

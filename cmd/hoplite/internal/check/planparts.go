@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/conf"
+	"hoplite/internal/directory"
 	"hoplite/internal/listen"
 	"hoplite/web"
 )
@@ -105,6 +107,19 @@ func (p plan) reader(title string, l *listen.Config, text string) {
 		modes = strings.ReplaceAll(modes, "TLS by STARTTLS", "no TLS")
 	}
 	p.say("    ", "%s. %s", upper(modes), text)
+}
+
+// directory prints how an LDAP server is asked.
+func (p plan) directory(d *directory.Config) {
+	fmt.Fprintln(p.w)
+	p.say("", "directory %q", d.Name)
+	as := "anonymously"
+	if d.BindDN != "" {
+		as = "as " + d.BindDN
+	}
+	p.say("    ", "%s, searched below %s %s; schema %s.", strings.Join(strings.Fields(d.URL), ", then "), d.Base, as, d.Schema)
+	p.say("    ", "Answers are kept for %s; while it cannot be asked, for %s. Then recipients are refused temporarily.",
+		conf.FormatDuration(d.KnownFor), conf.FormatDuration(max(d.KnownFor, d.StaleFor)))
 }
 
 // logins describes the clients that may send a password in clear text.

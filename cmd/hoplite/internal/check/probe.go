@@ -12,19 +12,44 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/filters"
 	"hoplite/internal/conf"
+	"hoplite/internal/directory"
 	"hoplite/mail"
+	"hoplite/mail/safe"
 	"hoplite/relay/forward"
 )
 
 // probeTimeout limits the wait for one filter or upstream.
 const probeTimeout = 30 * time.Second
 
-// Probe contacts the programs and lists that filters need, and the servers of
-// every upstream. It reports whether all of them answered and no upstream
+// Probe contacts the programs and lists that filters need, the directories, and
+// the servers of every upstream. It reports whether all of them answered and no upstream
 // accepts nonexistent recipients.
 func Probe(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 	filters := probeFilters(ctx, w, cfg)
-	return probeUpstreams(ctx, w, cfg) && filters
+	directories := probeDirectories(ctx, w, cfg)
+	return probeUpstreams(ctx, w, cfg) && filters && directories
+}
+
+func probeDirectories(ctx context.Context, w io.Writer, cfg *config.Config) bool {
+	good := true
+	p := plan{w: w, cfg: cfg}
+	for _, c := range cfg.Directory {
+		d, err := directory.New(*c, directory.Env{Data: cfg.Data, Log: zerolog.Nop()})
+		if err == nil {
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			err = d.Probe(ctx)
+			cancel()
+			d.Close()
+		}
+		fmt.Fprintln(w)
+		if err != nil {
+			good = false
+			p.say("", "directory %q: %s", c.Name, safe.Line(err.Error()))
+			continue
+		}
+		p.say("", "directory %q: answers.", c.Name)
+	}
+	return good
 }
 
 func probeFilters(ctx context.Context, w io.Writer, cfg *config.Config) bool {

@@ -19,6 +19,7 @@ import (
 	"hoplite/imap"
 	"hoplite/internal/acme"
 	"hoplite/internal/conf"
+	"hoplite/internal/directory"
 	"hoplite/internal/listen"
 	"hoplite/internal/stats"
 	"hoplite/mail"
@@ -54,23 +55,23 @@ type Config struct {
 	// that a reload adds is writable only after a restart.
 	Sandbox bool `hcl:"sandbox,optional" default:"true"`
 
-	DNS         *DNSConfig           `hcl:"dns,block"`
-	ACME        *acme.Config         `hcl:"acme,block"`
-	Certificate []CertificateConfig  `hcl:"certificate,block" was:"tls"`
-	Log         *LogConfig           `hcl:"log,block"`
-	History     *HistoryConfig       `hcl:"history,block"`
-	Queue       *QueueConfig         `hcl:"queue,block"`
-	Metrics     *stats.Config        `hcl:"metrics,block"`
-	SMTP        []*relay.Config      `hcl:"smtp,block"`
-	LMTP        []*relay.Config      `hcl:"lmtp,block"`
-	Chain       []*relay.ChainConfig `hcl:"chain,block"`
-	POP3        []*pop3.Config       `hcl:"pop3,block"`
-	IMAP        []*imap.Config       `hcl:"imap,block"`
-	Web         []*web.Config        `hcl:"web,block"`
-	Maildrop    []*maildrop.Config   `hcl:"maildrop,block"`
-	Upstream    []*forward.Config    `hcl:"upstream,block"`
-
-	Policy []*forward.PolicyConfig `hcl:"policy,block"`
+	DNS         *DNSConfig              `hcl:"dns,block"`
+	ACME        *acme.Config            `hcl:"acme,block"`
+	Certificate []CertificateConfig     `hcl:"certificate,block" was:"tls"`
+	Log         *LogConfig              `hcl:"log,block"`
+	History     *HistoryConfig          `hcl:"history,block"`
+	Queue       *QueueConfig            `hcl:"queue,block"`
+	Metrics     *stats.Config           `hcl:"metrics,block"`
+	SMTP        []*relay.Config         `hcl:"smtp,block"`
+	LMTP        []*relay.Config         `hcl:"lmtp,block"`
+	Chain       []*relay.ChainConfig    `hcl:"chain,block"`
+	POP3        []*pop3.Config          `hcl:"pop3,block"`
+	IMAP        []*imap.Config          `hcl:"imap,block"`
+	Web         []*web.Config           `hcl:"web,block"`
+	Maildrop    []*maildrop.Config      `hcl:"maildrop,block"`
+	Upstream    []*forward.Config       `hcl:"upstream,block"`
+	Directory   []*directory.Config     `hcl:"directory,block"`
+	Policy      []*forward.PolicyConfig `hcl:"policy,block"`
 }
 
 // DNSConfig is the dns { ... } block: the DNS server to use instead of the
@@ -194,6 +195,16 @@ func (c *Config) ClientCertificate(u *forward.Config, log zerolog.Logger) (*list
 		}
 	}
 	return nil, fmt.Errorf("there is no certificate %q", u.Certificate)
+}
+
+// FindDirectory returns the directory called name, or nil.
+func (c *Config) FindDirectory(name string) *directory.Config {
+	for _, d := range c.Directory {
+		if d.Name == name {
+			return d
+		}
+	}
+	return nil
 }
 
 // FindUpstream returns the upstream called name, or nil.

@@ -196,7 +196,7 @@ type run struct {
 func newRun(cfg *config.Config, diags *conf.Diagnostics, q Question, tmp string) (*run, error) {
 	r := &run{g: assembly.New(cfg, diags, zerolog.Nop()), q: q, tmp: tmp, throttle: users.NewThrottle(), taken: &ways{}}
 	for _, step := range []func() error{
-		r.g.OpenDNS,
+		r.g.OpenDNS, r.g.OpenDirectories,
 		func() error { return r.g.OpenDirectory(r.throttle, nil) },
 		r.openHops,
 		func() error { r.g.Known = q.Offers; return nil },
@@ -218,6 +218,9 @@ func (r *run) close() {
 	}
 	for _, up := range r.g.Upstreams {
 		up.Close()
+	}
+	for _, d := range r.g.Directories {
+		d.Close()
 	}
 }
 

@@ -59,7 +59,7 @@ func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, versio
 	}
 	s := &serving{Generation: assembly.New(cfg, diags, rt.log), runtime: rt, version: version, stopAccepting: func() {}}
 	for _, step := range []func() error{
-		s.OpenDNS,
+		s.OpenDNS, s.OpenDirectories,
 		func() error { return s.OpenDirectory(rt.throttle, rt.srs) },
 		s.openCerts, s.leaseStores, s.openUpstreams, s.BuildChains, s.addServices, s.Err,
 	} {
@@ -234,6 +234,9 @@ func (s *serving) close(ctx context.Context) {
 	}
 	for _, up := range s.Upstreams {
 		up.Close()
+	}
+	for _, d := range s.Directories {
+		d.Close()
 	}
 	if cut > 0 {
 		s.Log.Warn().Int("connections", cut).Msg("connections closed before their sessions ended")

@@ -22,6 +22,9 @@ func (s *Server) status() state.Status {
 	for _, c := range cfg.Upstream {
 		now.Upstreams = append(now.Upstreams, state.NewUpstream(c.Name, c.Mode, s.current.Upstreams[c.Name].Health()))
 	}
+	for _, c := range cfg.Directory {
+		now.Directories = append(now.Directories, state.Directory{Name: c.Name, Health: s.current.Directories[c.Name].Health()})
+	}
 	for _, leaf := range s.current.certs.Leaves() {
 		c := state.Certificate{Names: leaf.DNSNames, Expires: leaf.NotAfter, SelfSigned: len(cfg.ServerCertificates()) == 0}
 		if len(c.Names) == 0 {

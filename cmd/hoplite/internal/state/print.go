@@ -28,6 +28,7 @@ func (s *Status) Print(w io.Writer, now time.Time) {
 	s.printListeners(w)
 	s.printQueue(w, now)
 	s.printUpstreams(w, now)
+	s.printDirectories(w, now)
 	s.printCertificates(w)
 	s.printBlocks(w, now)
 	fmt.Fprintln(w)
@@ -113,6 +114,8 @@ func (s *Status) printUpstreams(w io.Writer, now time.Time) {
 			words = append(words, fmt.Sprintf("recipients checked by call-ahead, %d remembered", u.Remembered))
 		case "file":
 			words = append(words, "recipients checked with a file")
+		case "directory":
+			words = append(words, "recipients checked with a directory")
 		case "any":
 			words = append(words, "recipients not checked")
 		}
@@ -120,6 +123,21 @@ func (s *Status) printUpstreams(w io.Writer, now time.Time) {
 			words = append(words, "accepts every recipient of "+strings.Join(u.AcceptsAll, ", "))
 		}
 		terminal.Indent(w, "  "+u.Name+": ", "    ", safe.Line(strings.Join(words, "; ")))
+	}
+}
+
+func (s *Status) printDirectories(w io.Writer, now time.Time) {
+	if len(s.Directories) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nDirectories")
+	for i := range s.Directories {
+		d := &s.Directories[i]
+		text := terminal.Count(d.Cached, "cached answer")
+		if !d.Since.IsZero() {
+			text = fmt.Sprintf("down for %s (%s); ", Span(now.Sub(d.Since)), d.Reason) + text
+		}
+		terminal.Indent(w, "  "+d.Name+": ", "    ", safe.Line(text))
 	}
 }
 

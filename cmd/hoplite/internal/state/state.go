@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hoplite/internal/conf"
+	"hoplite/internal/directory"
 	"hoplite/internal/users"
 	"hoplite/relay/forward"
 	"hoplite/relay/queue"
@@ -31,6 +32,7 @@ type Status struct {
 	Listeners    []Listener    `json:"listeners"`
 	Queue        []queue.Load  `json:"queue"`
 	Upstreams    []Upstream    `json:"upstreams"`
+	Directories  []Directory   `json:"directories,omitempty"`
 	Certificates []Certificate `json:"certificates"`
 	Blocks       []users.Block `json:"blocks"`
 	Disk         Disk          `json:"disk"`
@@ -67,6 +69,12 @@ func NewUpstream(name, mode string, h forward.Health) Upstream {
 		u.State = "up"
 	}
 	return u
+}
+
+// Directory is the state of one LDAP directory.
+type Directory struct {
+	Name string `json:"name"`
+	directory.Health
 }
 
 // Certificate is a certificate in use.
@@ -126,6 +134,11 @@ func (s *Status) Examine(now time.Time) {
 		if len(u.AcceptsAll) > 0 {
 			add("upstream %s accepts every recipient of %s: refusals go to the postmaster; list the recipients in a file, recipients = \"file:NAME\"",
 				u.Name, strings.Join(u.AcceptsAll, ", "))
+		}
+	}
+	for i := range s.Directories {
+		if d := &s.Directories[i]; !d.Since.IsZero() {
+			add("directory %s cannot be asked for %s: %s", d.Name, Span(now.Sub(d.Since)), d.Reason)
 		}
 	}
 	for i := range s.Certificates {
