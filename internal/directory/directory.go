@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/singleflight"
 
+	"hoplite/internal/outage"
 	"hoplite/mail/safe"
 )
 
@@ -45,7 +45,7 @@ type Directory struct {
 	entries *cache[*Entry]   // by address
 	groups  *cache[[]string] // addresses of the members, by distinguished name
 	asking  singleflight.Group
-	state   state
+	state   outage.State
 }
 
 // New returns a directory. It does not connect.
@@ -139,7 +139,7 @@ func lookup[V any](ctx context.Context, d *Directory, c *cache[V], key string, a
 	if a, ok := c.fresh(key, time.Now()); ok {
 		return a.result()
 	}
-	if err = d.state.resting(time.Now()); err == nil {
+	if err = d.state.Resting(time.Now()); err == nil {
 		done := d.asking.DoChan(key, func() (any, error) {
 			limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.patience())
 			defer cancel()
@@ -183,7 +183,7 @@ func (a answer[V]) result() (value V, err error) {
 // ErrPassword, or the reason why the directory cannot be asked. Answers are not
 // cached.
 func (d *Directory) Login(ctx context.Context, name, password string) (*Entry, error) {
-	if err := d.state.resting(time.Now()); err != nil {
+	if err := d.state.Resting(time.Now()); err != nil {
 		return nil, fmt.Errorf("directory %q: %w", d.cfg.Name, err)
 	}
 	name = strings.ToLower(name)
@@ -261,50 +261,12 @@ func (d *Directory) Probe(ctx context.Context) error {
 	return err
 }
 
-// rest is how long the directory is not asked after it could not be reached.
-const rest = 3 * time.Second
-
-// state records whether the directory answers.
-type state struct {
-	mu     sync.Mutex
-	since  time.Time // when it began to fail; zero while it answers
-	until  time.Time // when it may be asked again
-	reason error
-}
-
-// resting returns the last failure if the directory should not be asked yet.
-func (s *state) resting(now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Before(s.until) {
-		return s.reason
-	}
-	return nil
-}
-
-// set records the result of a question and reports whether it differs from the
-// previous one.
-func (s *state) set(err error, now time.Time) (changed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil {
-		changed = !s.since.IsZero()
-		s.since, s.until, s.reason = time.Time{}, time.Time{}, nil
-		return changed
-	}
-	if changed = s.since.IsZero(); changed {
-		s.since = now
-	}
-	s.until, s.reason = now.Add(rest), err
-	return changed
-}
-
 // note records the result of a question, unless the error does not mean that the
 // directory is unavailable.
 func (d *Directory) note(err error) {
 	switch {
 	case errors.Is(err, ErrTooLarge), errors.Is(err, errBusy), errors.Is(err, context.Canceled):
-	case !d.state.set(err, time.Now()):
+	case !d.state.Set(err, time.Now()):
 	case err == nil:
 		d.log.Info().Msg("the directory answers again")
 	default:
@@ -314,21 +276,10 @@ func (d *Directory) note(err error) {
 
 // Health is the state of a directory.
 type Health struct {
-	// Since is when the directory began to fail, and Reason the last failure. They
-	// are empty while it answers.
-	Since  time.Time `json:"since,omitzero"`
-	Reason string    `json:"reason,omitempty"`
+	outage.Outage
 	// Cached is the number of cached answers.
 	Cached int `json:"cached"`
 }
 
 // Health returns the state of the directory.
-func (d *Directory) Health() Health {
-	d.state.mu.Lock()
-	defer d.state.mu.Unlock()
-	h := Health{Since: d.state.since, Cached: d.entries.len()}
-	if d.state.reason != nil {
-		h.Reason = d.state.reason.Error()
-	}
-	return h
-}
+func (d *Directory) Health() Health { return Health{d.state.Outage(), d.entries.len()} }

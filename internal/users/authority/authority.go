@@ -1,0 +1,250 @@
+package authority
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hoplite/internal/directory"
+	"hoplite/internal/outage"
+	"hoplite/internal/users"
+	"hoplite/mail"
+	"hoplite/mail/safe"
+)
+
+// Env holds what authorities need apart from their configuration.
+type Env struct {
+	// Hostname is the name sent in EHLO.
+	Hostname string
+	// Data is the data folder.
+	Data string
+	// Directories holds the directories, by name.
+	Directories map[string]*directory.Directory
+	// Log receives a line when an authority becomes unavailable or available.
+	Log zerolog.Logger
+}
+
+// checker checks a password. It returns the account, or errRefused, or the
+// reason why the authority cannot be asked.
+type checker interface {
+	check(ctx context.Context, name, password string) (account string, err error)
+	probe(ctx context.Context) error
+}
+
+// Authority checks the passwords of one domain.
+type Authority struct {
+	cfg     Config
+	log     zerolog.Logger
+	checker checker
+	pairs   *pairs
+	slots   chan struct{}
+	state   outage.State
+}
+
+// New returns an authority. It does not connect.
+func New(cfg Config, env Env) (*Authority, error) {
+	a := &Authority{cfg: cfg, log: env.Log, pairs: newPairs(cfg.KnownFor, cfg.StaleFor), slots: make(chan struct{}, cfg.Connections)}
+	if name, ok := cfg.Directory(); ok {
+		a.checker = byDirectory{env.Directories[name], name}
+		return a, nil
+	}
+	s, err := parseServer(cfg.Login)
+	if err != nil {
+		return nil, err
+	}
+	r := &remote{server: s, helo: env.Hostname, timeout: cfg.Timeout, local: cfg.User == "local"}
+	if cfg.CA != "" {
+		path := cfg.CA
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(env.Data, path)
+		}
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("accounts %q: ca: %w", cfg.Name, err)
+		}
+		r.roots = x509.NewCertPool()
+		if !r.roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("accounts %q: ca: %s has no certificate", cfg.Name, path)
+		}
+	}
+	a.checker = r
+	return a, nil
+}
+
+// Inherit takes over the known passwords of an authority with the same login.
+func (a *Authority) Inherit(old *Authority) {
+	if a.cfg.Login == old.cfg.Login && a.cfg.User == old.cfg.User {
+		a.pairs.key, a.pairs.known = old.pairs.key, old.pairs.known
+	}
+}
+
+// Probe connects to the authority without a login.
+func (a *Authority) Probe(ctx context.Context) error { return a.checker.probe(ctx) }
+
+// Outage returns the authority's outage, if there is one.
+func (a *Authority) Outage() outage.Outage { return a.state.Outage() }
+
+// verify returns the account of a user. The error is users.ErrBadLogin, or the
+// reason why the password cannot be checked now.
+func (a *Authority) verify(ctx context.Context, name, password string) (string, error) {
+	if account, ok := a.pairs.get(name, password, false, time.Now()); ok {
+		return account, nil
+	}
+	err := a.state.Resting(time.Now())
+	var account string
+	if err == nil {
+		account, err = a.ask(ctx, name, password)
+	}
+	switch {
+	case err == nil:
+		a.pairs.add(name, password, account, time.Now())
+		return account, nil
+	case errors.Is(err, errRefused):
+		a.pairs.remove(name, password)
+		return "", users.ErrBadLogin
+	}
+	if account, ok := a.pairs.get(name, password, true, time.Now()); ok {
+		return account, nil
+	}
+	return "", fmt.Errorf("accounts %q: %w", a.cfg.Name, err)
+}
+
+// ask asks the server.
+func (a *Authority) ask(ctx context.Context, name, password string) (string, error) {
+	limited, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	defer cancel()
+	select {
+	case a.slots <- struct{}{}:
+	case <-limited.Done():
+		return "", fmt.Errorf("too many concurrent password checks: %w", limited.Err())
+	}
+	defer func() { <-a.slots }()
+	account, err := a.checker.check(ctx, name, password)
+	failure := err
+	if errors.Is(err, errRefused) {
+		failure = nil
+	}
+	if ctx.Err() == nil && a.state.Set(failure, time.Now()) {
+		if failure == nil {
+			a.log.Info().Msg("the server that checks passwords answers again")
+		} else {
+			a.log.Warn().Str("cause", safe.Log(err.Error())).Msg("the server that checks passwords cannot be asked; logins fail temporarily")
+		}
+	}
+	return account, err
+}
+
+// byDirectory checks passwords with a directory.
+type byDirectory struct {
+	dir  *directory.Directory // nil if the configuration is only being checked
+	name string
+}
+
+func (b byDirectory) check(ctx context.Context, name, password string) (string, error) {
+	if b.dir == nil {
+		return "", fmt.Errorf("there is no directory %q", b.name)
+	}
+	e, err := b.dir.Login(ctx, name, password)
+	switch {
+	case errors.Is(err, directory.ErrPassword):
+		return "", errRefused
+	case err != nil:
+		return "", err
+	case e.Address == "":
+		return name, nil
+	}
+	return e.Address, nil
+}
+
+// probe does nothing: the directory is probed by itself.
+func (b byDirectory) probe(context.Context) error { return nil }
+
+// Accounts checks passwords: those of a domain with an authority by asking it,
+// and others with the accounts of this server. It implements
+// users.Authenticator.
+type Accounts struct {
+	*users.Store
+	authorities map[string]*Authority
+	first       string // domain assumed for names without one
+}
+
+// NewAccounts returns accounts with an authority for each block.
+func NewAccounts(store *users.Store, blocks []*Config, env Env) (*Accounts, error) {
+	a := &Accounts{Store: store, authorities: map[string]*Authority{}}
+	log := env.Log
+	for i, c := range blocks {
+		env.Log = log.With().Str("accounts", c.Name).Logger()
+		one, err := New(*c, env)
+		if err != nil {
+			return nil, err
+		}
+		a.authorities[c.Name] = one
+		if i == 0 {
+			a.first = c.Name
+		}
+	}
+	return a, nil
+}
+
+// Authorities returns the authorities by domain.
+func (a *Accounts) Authorities() map[string]*Authority { return a.authorities }
+
+// LoginName returns the full address for a login name. A name without a domain
+// that is not an account belongs to the domain of the first accounts block.
+func (a *Accounts) LoginName(name string) string {
+	full := a.Store.LoginName(name)
+	if a.first == "" || strings.Contains(name, "@") {
+		return full
+	}
+	if _, ok := a.Account(full); ok {
+		return full
+	}
+	return mail.Key(name) + "@" + a.first
+}
+
+// SCRAMReady reports whether SCRAM may be announced. An authority needs the
+// password itself.
+func (a *Accounts) SCRAMReady() bool { return len(a.authorities) == 0 && a.Store.SCRAMReady() }
+
+// Verify checks a password. The passwords that an account has here are checked
+// first.
+func (a *Accounts) Verify(ctx context.Context, name, password string) (*users.Account, error) {
+	full := a.LoginName(name)
+	authority, ok := a.authorities[full[strings.LastIndexByte(full, '@')+1:]]
+	if !ok {
+		return a.Store.Verify(ctx, name, password)
+	}
+	if own, ok := a.Account(full); ok && len(own.Credentials) > 0 {
+		found, err := a.Store.Verify(ctx, full, password)
+		if err == nil || !errors.Is(err, users.ErrBadLogin) {
+			return found, err
+		}
+	}
+	if users.CheckName(full) != nil {
+		return nil, users.ErrBadLogin
+	}
+	account, err := authority.verify(ctx, full, password)
+	if err != nil {
+		return nil, err
+	}
+	return a.named(account)
+}
+
+// named returns the account with a name, which may exist only at its authority.
+func (a *Accounts) named(name string) (*users.Account, error) {
+	name = mail.Fold(name)
+	if found, ok := a.Account(name); ok {
+		return found, nil
+	}
+	if users.CheckName(name) != nil {
+		return nil, users.ErrBadLogin
+	}
+	return &users.Account{Name: name}, nil
+}
