@@ -63,6 +63,7 @@ var extensions = []extension{
 	{name: "THREAD=ORDEREDSUBJECT", commands: threadCommand, uid: uidThreadCommand, threads: map[string]threader{"ORDEREDSUBJECT": byOrderedSubject}},
 	{name: "THREAD=REFERENCES", commands: threadCommand, uid: uidThreadCommand, threads: map[string]threader{"REFERENCES": order.ByReferences}},
 	{name: "THREAD=REFS", commands: threadCommand, uid: uidThreadCommand, threads: map[string]threader{"REFS": order.ByLatest}},
+	{name: "I18NLEVEL=1"}, // summary.Casemap and summary.Fold
 	{name: "WITHIN", keys: withinKeys},
 	{name: "LIST-EXTENDED", grammar: wire.ListExtended},
 	{name: "LIST-STATUS", grammar: wire.ListStatus},

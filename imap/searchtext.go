@@ -52,8 +52,13 @@ func (c *candidate) readTexts() error {
 // finder searches the parts of one message for the query's texts.
 type finder struct {
 	*candidate
-	file io.ReaderAt
+	file   io.ReaderAt
+	folded []byte // buffer
 }
+
+// maxShrink is the maximum factor by which folding shortens text: mathematical
+// letters of four octets become one.
+const maxShrink = 4
 
 // part searches a part's header and text, and its subparts.
 func (f *finder) part(p *mime.Part) error {
@@ -105,7 +110,7 @@ func (f *finder) text(r io.Reader) error {
 	defer textBuffers.Put(buf)
 	keep := utf8.UTFMax - 1 // a character may be split between windows
 	for _, n := range f.q.texts {
-		keep = max(keep, len(n.needle)+utf8.UTFMax-1)
+		keep = max(keep, maxShrink*len(n.needle)+utf8.UTFMax-1)
 	}
 	if len(*buf) < keep+textWindow {
 		*buf = make([]byte, keep+textWindow)
@@ -135,7 +140,8 @@ func (f *finder) foundAll() bool { return !slices.Contains(f.found, false) }
 func (f *finder) look(text []byte) {
 	folded := lowerASCII(text)
 	if folded == nil {
-		folded = bytes.ToLower(text)
+		f.folded = summary.AppendFold(f.folded[:0], text)
+		folded = f.folded
 	}
 	for i, n := range f.q.texts {
 		if !f.found[i] {

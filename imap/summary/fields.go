@@ -93,9 +93,6 @@ func oddAddress(v string) bool {
 	}
 }
 
-// Fold normalises s for case-insensitive comparison in SEARCH.
-func Fold(s string) []byte { return []byte(strings.ToLower(s)) }
-
 // sortTexts sets the SORT keys.
 func (f *fields) sortTexts(texts *[count][]byte) {
 	if t, ok := parseDate(f[fieldDate]); ok {
@@ -103,7 +100,7 @@ func (f *fields) sortTexts(texts *[count][]byte) {
 		texts[sent] = binary.LittleEndian.AppendUint64(b, uint64(Day(t)))
 	}
 	base, isReply := baseSubject(mime.DecodeWords(f[fieldSubject]))
-	texts[Subject] = []byte(strings.ToUpper(base))
+	texts[Subject] = []byte(Casemap(base))
 	if isReply {
 		texts[reply] = []byte{1}
 	}
@@ -134,7 +131,7 @@ func (f *fields) threadTexts(texts *[count][]byte) {
 const maxAddresses = 4 << 10
 
 // firstAddress returns the local part and the display form of the first
-// address, both in upper case.
+// address, both as mapped by Casemap.
 func firstAddress(v string) (local, show string) {
 	if len(v) > maxAddresses {
 		v = v[:maxAddresses]
@@ -150,7 +147,7 @@ func firstAddress(v string) (local, show string) {
 		case show == "":
 			show = a.Addr()
 		}
-		return strings.ToUpper(a.Local), strings.ToUpper(show)
+		return Casemap(a.Local), Casemap(show)
 	}
 	return "", ""
 }

@@ -26,7 +26,7 @@ import (
 // requires a new version.
 type Summary []byte
 
-const version = 5
+const version = 6
 
 // Text selects one of the texts in a Summary.
 type Text int
