@@ -171,3 +171,12 @@ func (x *indexer) erase(guid string) {
 		x.warn.Warn().Err(err).Msg("remove index")
 	}
 }
+
+// headOf returns the contents of the index except for the messages. since and
+// settle describe the disk when known was read.
+func headOf(known *reconcile.State, since stamp, settle bool) index.Head {
+	return index.Head{
+		Validity: known.Validity, Next: known.Next, ModSeq: known.ModSeq, Recent: known.Recent, GoneFloor: known.GoneFloor,
+		Lines: known.Lines, Ceiling: known.Ceiling, CeilingAt: -1, Stamp: since, Settle: settle,
+	}
+}

@@ -34,6 +34,7 @@ var confirmBlocks = sync.Pool{New: func() any { return new([confirmBlock]byte) }
 // Open opens a message's file. It returns ErrNoMessage if the message has been
 // expunged, and ErrUnreadable if the file cannot be read.
 func (f *Folder) Open(m *Message) (File, error) {
+	of := File{folder: f, msg: m}
 	file, st, err := f.in(fileOf(m)).OpenStat(m.File)
 	if isNot(err) {
 		// The file has been renamed.
@@ -42,13 +43,13 @@ func (f *Folder) Open(m *Message) (File, error) {
 		}
 	}
 	if err != nil {
-		return File{}, f.unreadable(m, err)
+		return File{}, of.unreadable(err)
 	}
-	of := File{file: file, folder: f, msg: m}
+	of.file = file
 	if err := of.confirm(st); err != nil {
 		of.dropBlock()
 		file.Close()
-		return File{}, f.unreadable(m, err)
+		return File{}, of.unreadable(err)
 	}
 	return of, nil
 }
@@ -56,7 +57,8 @@ func (f *Folder) Open(m *Message) (File, error) {
 // unreadable returns the error for a file that cannot be opened or read. Unless
 // the process is out of resources, the error concerns only this message, and
 // the file's name is logged.
-func (f *Folder) unreadable(m *Message, err error) error {
+func (of *File) unreadable(err error) error {
+	f, m := of.folder, of.msg
 	if noResources(err) {
 		return fmt.Errorf("open message %d: %w", m.UID, err)
 	}
@@ -102,7 +104,7 @@ func (of *File) ReadAt(p []byte, off int64) (int, error) {
 	if of.block == nil {
 		n, err := of.file.ReadAt(p, off)
 		if err != nil && err != io.EOF {
-			err = of.folder.unreadable(of.msg, err)
+			err = of.unreadable(err)
 		}
 		return n, err
 	}
@@ -150,7 +152,8 @@ func (f *Folder) Head(m *Message, b []byte) (int, error) {
 		return n, nil
 	}
 	if !isNot(err) {
-		return 0, f.unreadable(m, err)
+		file := File{folder: f, msg: m}
+		return 0, file.unreadable(err)
 	}
 	file, err := f.Open(m)
 	if err != nil {
@@ -158,7 +161,7 @@ func (f *Folder) Head(m *Message, b []byte) (int, error) {
 	}
 	defer file.Close()
 	if n, err = file.ReadAt(b, 0); err != nil && err != io.EOF {
-		return 0, f.unreadable(m, err)
+		return 0, err
 	}
 	return n, nil
 }

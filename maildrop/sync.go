@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"hoplite/maildrop/index"
 	"hoplite/maildrop/reconcile"
 )
 
@@ -137,7 +136,7 @@ func (f *Folder) finish(l *lockedList, c reconcile.Changes) error {
 func (f *Folder) publish(c reconcile.Changes) {
 	f.snap.Store(snapshotOf(&f.known))
 	defer f.watchers.wake()
-	if f.index.write(&f.known, f.head(), c) {
+	if f.index.write(&f.known, headOf(&f.known, f.since, f.settle), c) {
 		return
 	}
 	// Rewrite the index after the client has received its response.
@@ -145,7 +144,7 @@ func (f *Folder) publish(c reconcile.Changes) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.finishDates(); f.index.behind {
-			f.index.rewrite(&f.known, f.head())
+			f.index.rewrite(&f.known, headOf(&f.known, f.since, f.settle))
 		}
 	})
 }
@@ -153,15 +152,6 @@ func (f *Folder) publish(c reconcile.Changes) {
 // indexDelay is the time for which rewriting the index is delayed so that
 // readers are served first.
 const indexDelay = 50 * time.Millisecond
-
-// head returns the contents of the index except for the messages.
-func (f *Folder) head() index.Head {
-	k := &f.known
-	return index.Head{
-		Validity: k.Validity, Next: k.Next, ModSeq: k.ModSeq, Recent: k.Recent, GoneFloor: k.GoneFloor,
-		Lines: k.Lines, Ceiling: k.Ceiling, CeilingAt: -1, Stamp: f.since, Settle: f.settle,
-	}
-}
 
 // load restores the folder's state from the index, if any.
 func (f *Folder) load() {
@@ -202,9 +192,9 @@ func (f *Folder) unload() {
 		if err := f.sync(); err != nil && !errors.Is(err, ErrGone) {
 			f.box.store.log.Debug().Err(err).Msg("sync folder before closing")
 		}
-		f.index.write(&f.known, f.head(), reconcile.Changes{})
+		f.index.write(&f.known, headOf(&f.known, f.since, f.settle), reconcile.Changes{})
 		if f.index.behind {
-			f.index.rewrite(&f.known, f.head())
+			f.index.rewrite(&f.known, headOf(&f.known, f.since, f.settle))
 		}
 	}
 	f.index.close()

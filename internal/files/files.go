@@ -2,7 +2,8 @@
 //
 // [Write] replaces a file so that a crash or power cut leaves either the old or
 // the new content, never a mixture. [Make] reads a file that this program
-// creates itself, and recreates it if it is damaged. [Watched] holds the parsed
+// creates itself, and recreates it if it is damaged. [Replace] is the part of
+// Write for callers that hold a folder open. [Watched] holds the parsed
 // content of a file that administrators edit while the server runs. Large or
 // growing files, such as the queue's log, are left to their packages.
 package files
@@ -21,44 +22,99 @@ import (
 // are kept; a new one has the mode perm and, if root creates it, the owner of
 // its folder, because the server that reads it runs as a different user.
 func Write(path string, data []byte, perm fs.FileMode) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails after the rename
-	err = fill(f, path, data, perm)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return Replace(named{filepath.Dir(path), perm}, filepath.Base(path), data, SyncFirst)
 }
 
-// fill writes data to f, which will be renamed to path.
-func fill(f *os.File, path string, data []byte, perm fs.FileMode) error {
-	like, err := os.Stat(path)
+// Folder is a folder in which [Replace] replaces files. Write uses the folder's
+// path; a caller that must not follow links uses a descriptor.
+type Folder interface {
+	// Create creates a new file that will be renamed to name, and returns
+	// its temporary name.
+	Create(name string) (f *os.File, temporary string, err error)
+	Rename(temporary, name string) error
+	Remove(temporary string) error
+	// Sync makes the names in the folder durable.
+	Sync() error
+}
+
+// Order is the order in which Replace makes content and name durable.
+type Order int
+
+// The orders.
+const (
+	// SyncFirst syncs the content before the name refers to it.
+	SyncFirst Order = iota
+	// SyncOnce syncs them together, which costs one disk write instead of
+	// two. A power cut may leave an empty file. It suits a name that did
+	// not exist, if an empty file means the same as none.
+	SyncOnce
+	// SyncNothing is for content that is also stored elsewhere.
+	SyncNothing
+)
+
+// Replace writes a file in d and renames it to name.
+func Replace(d Folder, name string, data []byte, order Order) error {
+	f, temporary, err := d.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && order == SyncFirst {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = d.Rename(temporary, name)
+	}
+	if err != nil {
+		return errors.Join(err, f.Close(), d.Remove(temporary))
+	}
+	if order == SyncOnce {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil || order == SyncNothing {
+		return err
+	}
+	return d.Sync()
+}
+
+// named is a folder at a path. New files have the mode perm.
+type named struct {
+	path string
+	perm fs.FileMode
+}
+
+// Create gives the new file the mode and owner of the one that it will replace.
+func (d named) Create(name string) (*os.File, string, error) {
+	f, err := os.CreateTemp(d.path, name+".tmp*")
+	if err != nil {
+		return nil, "", err
+	}
+	perm := d.perm
+	like, err := os.Stat(filepath.Join(d.path, name))
 	if err == nil {
 		perm = like.Mode().Perm()
-	} else if like, err = os.Stat(filepath.Dir(path)); err != nil {
-		return err
+	} else {
+		like, err = os.Stat(d.path)
 	}
-	if err := f.Chmod(perm); err != nil {
-		return err
+	if err == nil {
+		err = f.Chmod(perm)
 	}
-	if err := ownLike(f, like); err != nil {
-		return err
+	if err == nil {
+		err = ownLike(f, like)
 	}
-	if _, err := f.Write(data); err != nil {
-		return err
+	if err != nil {
+		return nil, "", errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
-	return f.Sync()
+	return f, filepath.Base(f.Name()), nil
 }
+
+func (d named) Rename(temporary, name string) error {
+	return os.Rename(filepath.Join(d.path, temporary), filepath.Join(d.path, name))
+}
+
+func (d named) Remove(temporary string) error { return os.Remove(filepath.Join(d.path, temporary)) }
+
+func (d named) Sync() error { return syncDir(d.path) }
 
 // syncDir syncs a folder, so that the names in it survive a power cut.
 func syncDir(dir string) error {

@@ -231,6 +231,8 @@ func (l *Log) Rewrite(s *State) error {
 	return nil
 }
 
+// replace syncs nothing: an index that a power failure damages is rebuilt from
+// the folder.
 func (l *Log) replace(s *State) error {
 	file, err := l.place.open("log.tmp", os.O_CREATE|os.O_TRUNC)
 	if err != nil {

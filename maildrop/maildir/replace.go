@@ -9,52 +9,43 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"hoplite/internal/files"
 )
 
 // Replace writes a new file in the same directory and renames it to name. When
 // Replace returns, the new file survives a power failure.
 func (d *Dir) Replace(name string, content []byte) error {
-	_, err := d.Stat(name)
-	first := errors.Is(err, fs.ErrNotExist)
-	f, err := d.move(name, content, !first)
-	if err != nil {
-		return err
+	order := files.SyncFirst
+	if _, err := d.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		order = files.SyncOnce // there is no old file to lose
 	}
-	if first {
-		// There is no old file to lose, so one sync covers both file and name.
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("replace %s: %w", name, err)
-	}
-	return d.Sync()
+	return d.replace(name, content, order)
 }
 
-// move writes a file and renames it to name. If sync is set, it syncs the file
-// first.
-func (d *Dir) move(name string, content []byte, sync bool) (*os.File, error) {
+func (d *Dir) replace(name string, content []byte, order files.Order) error {
+	if err := files.Replace(opened{d}, name, content, order); err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	return nil
+}
+
+// opened is a directory in which package files replaces files.
+type opened struct{ *Dir }
+
+// Create uses a fixed name, so that a crash leaves at most one file. Callers
+// hold a lock, except for dovecot-uidvalidity, where a file name has the same
+// value.
+func (d opened) Create(name string) (*os.File, string, error) {
 	tmp := name + ".tmp"
 	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, "", err
 	}
-	f, err := d.Create(tmp, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(content)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = d.Rename(tmp, d, name)
-	}
-	if err != nil {
-		f.Close()
-		d.Remove(tmp)
-		return nil, fmt.Errorf("replace %s: %w", name, err)
-	}
-	return f, nil
+	f, err := d.Dir.Create(tmp, 0o600)
+	return f, tmp, err
 }
+
+func (d opened) Rename(tmp, name string) error { return d.Dir.Rename(tmp, d.Dir, name) }
 
 // Place writes a file to d, which is a tmp directory, syncs it and moves it to
 // dst. The caller must sync dst.

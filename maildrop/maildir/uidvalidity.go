@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hoplite/internal/files"
 )
 
 // uidValidityFile holds the last UIDVALIDITY assigned in a box, in hexadecimal.
@@ -42,11 +44,7 @@ func NextUIDValidity(box *Dir) (uint32, error) {
 		}
 		// This file need not be synced: the value is also in the empty file's
 		// name, and the uidlist that will contain it is synced.
-		f, err := box.move(uidValidityFile, fmt.Appendf(nil, "%08x", next), false)
-		if err != nil {
-			return 0, err
-		}
-		return next, f.Close()
+		return next, box.replace(uidValidityFile, fmt.Appendf(nil, "%08x", next), files.SyncNothing)
 	}
 	return 0, errors.New("claim a UIDVALIDITY: too many attempts by other programs")
 }
