@@ -64,6 +64,11 @@ func (l Limits) withDefaults() Limits {
 func List(ctx context.Context, msg io.ReaderAt, size int64, l Limits) ([]Item, error) {
 	s := newScan(ctx, l)
 	defer s.close()
+	return s.listMessage(msg, size)
+}
+
+// listMessage lists a whole message.
+func (s *scan) listMessage(msg io.ReaderAt, size int64) ([]Item, error) {
 	why := ""
 	switch tree, err := s.walk(io.NewSectionReader(msg, 0, size)); {
 	case errors.Is(err, memory.ErrFull):

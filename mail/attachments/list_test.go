@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"hoplite/internal/memory"
 	"hoplite/mail"
 	"hoplite/mail/attachments/archive/archivetest"
 	"hoplite/mail/ole"
@@ -253,7 +254,36 @@ func FuzzList(f *testing.F) {
 	f.Add([]byte(attached(named("application/zip", "a.zip"), zipped(f, "a", "b"))))
 	f.Add([]byte(attached(named("application/msword", "a.doc"), oletest.File(oletest.Entry{Name: "Macros", Child: 2}, oletest.Entry{Name: "VBA", Data: []byte("x")}))))
 	f.Add([]byte("Subject: x\r\n\r\n" + uuencoded("a", exe) + binhexed("b", exe, exe)))
-	f.Fuzz(func(t *testing.T, b []byte) { list(t, string(b), Limits{Size: 1 << 20}) })
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzList(t, b) })
+}
+
+// fuzzScan returns a scan with little memory and content, so that inputs that
+// need much of them do not slow fuzzing down, or nil for an input that is too
+// large. done closes it.
+func fuzzScan(t *testing.T, input int) (s *scan, done func()) {
+	if input > 64<<10 {
+		return nil, nil
+	}
+	budget := memory.New(12 << 20)
+	s = newScan(context.Background(), Limits{Size: 256 << 10, Files: 100})
+	s.memory, s.listed = budget.Share(0), budget.Share(0)
+	return s, func() {
+		s.close()
+		if n := budget.Used(); n != 0 {
+			t.Fatalf("%d octets of memory were not returned", n)
+		}
+	}
+}
+
+func fuzzList(t *testing.T, b []byte) {
+	s, done := fuzzScan(t, len(b))
+	if s == nil {
+		return
+	}
+	defer done()
+	if _, err := s.listMessage(bytes.NewReader(b), int64(len(b))); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // FuzzContent calls the decoders directly.
@@ -264,8 +294,11 @@ func FuzzContent(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := newScan(context.Background(), Limits{Size: 1 << 20})
-		defer s.close()
+		s, done := fuzzScan(t, len(b))
+		if s == nil {
+			return
+		}
+		defer done()
 		if err := s.content(place{path: "1", via: "mime"}, nil, "", bytes.NewReader(b)); err != nil {
 			t.Fatal(err)
 		}
