@@ -112,8 +112,6 @@ func statusNumber(s string) bool {
 	return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
-// short returns the beginning of a text for an error message.
-
 // remoteID finds the server's id for a message in its final reply: Postfix's
 // "queued as X", Exim's "id=X", Sendmail's "X Message accepted for delivery",
 // Exchange's InternalId, and this server's own.
