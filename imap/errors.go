@@ -50,6 +50,7 @@ var refusals = []struct {
 	{maildrop.ErrUnreadable, errUnreadable},
 	{maildrop.ErrKeywords, "[LIMIT] Too many keywords in this mailbox"},
 	{maildrop.ErrKeywordName, "[CANNOT] Invalid keyword"},
+	{maildrop.ErrAnnotations, "[METADATA TOOMANY] Too many annotations"},
 	{maildrop.ErrInbox, "[CANNOT] INBOX can't be deleted"},
 	{maildrop.ErrBusy, "[INUSE] Mailbox is locked, try again later"},
 }

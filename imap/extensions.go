@@ -103,6 +103,15 @@ var extensions = []extension{
 	},
 	{name: "QUOTA=RES-STORAGE"},
 	{name: "QUOTA=RES-MESSAGE"},
+	{
+		name:   "METADATA",
+		enable: func(*account) {}, // permits responses about changes, which are optional
+		commands: map[string]command{
+			"GETMETADATA": afterLogin(handleGetMetadata),
+			"SETMETADATA": afterLogin(handleSetMetadata),
+		},
+	},
+	{name: "LIST-METADATA", grammar: wire.ListMetadata},
 	{name: "UTF8=ACCEPT", enable: (*account).enableUTF8, grammar: wire.UTF8Accept},
 	{
 		name:     "REPLACE",

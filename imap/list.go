@@ -52,6 +52,9 @@ func handleList(a *account, c *call) error {
 			// the others.
 			a.sendStatus(c.out, n.Name, l.Status)
 		}
+		if len(l.Metadata) > 0 && n.Exists {
+			sendListMetadata(a, c, &l, n.Name)
+		}
 	}
 	return nil
 }

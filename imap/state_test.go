@@ -108,7 +108,7 @@ func TestRefusal(t *testing.T) {
 	}{
 		{maildrop.ErrNoFolder, "NONEXISTENT"}, {maildrop.ErrFolderName, "NONEXISTENT"}, {maildrop.ErrGone, "NONEXISTENT"},
 		{maildrop.ErrExists, "ALREADYEXISTS"}, {maildrop.ErrQuota, "OVERQUOTA"}, {maildrop.ErrNoMessage, "EXPUNGEISSUED"},
-		{maildrop.ErrKeywords, "LIMIT"}, {maildrop.ErrKeywordName, "CANNOT"}, {maildrop.ErrInbox, "CANNOT"}, {maildrop.ErrBusy, "INUSE"},
+		{maildrop.ErrKeywords, "LIMIT"}, {maildrop.ErrKeywordName, "CANNOT"}, {maildrop.ErrInbox, "CANNOT"}, {maildrop.ErrAnnotations, "METADATA TOOMANY"}, {maildrop.ErrBusy, "INUSE"},
 		{io.ErrNoProgress, "SERVERBUG"},
 	}
 	for _, tc := range tests {

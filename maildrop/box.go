@@ -26,6 +26,7 @@ type Box struct {
 	folders map[string]*Folder
 	listing listing
 	uses    specialUses
+	notes   annotations
 	subs    subscriptions
 	quota   quota
 
@@ -34,7 +35,7 @@ type Box struct {
 
 func newBox(s *Store, a mail.Address, path string, dir *maildir.Dir) *Box {
 	b := &Box{store: s, account: a, path: path, dir: dir, refs: 1, folders: map[string]*Folder{}}
-	b.uses.dir = dir
+	b.uses.dir, b.notes.dir, b.notes.log = dir, dir, s.log.With().Str("box", path).Logger()
 	b.subs.dir, b.subs.separator = dir, s.Separator
 	b.quota.dir, b.quota.log = dir, s.log.With().Str("box", path).Logger()
 	b.quota.set = func() (size, messages int64) { return s.limits(a) }

@@ -15,7 +15,7 @@ import (
 var sideFiles = []string{maildir.UIDListFile, maildir.KeywordsFile, maildir.CourierUIDListFile, maildir.CourierSizesFile}
 
 // boxFiles lists the files in a box other than its folders.
-var boxFiles = []string{maildir.SubscriptionsFile, maildir.CourierSubscriptionsFile, specialUseFile}
+var boxFiles = []string{maildir.SubscriptionsFile, maildir.CourierSubscriptionsFile, specialUseFile, metadataFile}
 
 // CopyMaildir copies a Maildir++ tree with UIDs, flags, keywords, subscriptions
 // and dates. It skips everything that already exists in the destination, so it

@@ -40,7 +40,7 @@ func (b *Box) Rename(from, to string) error {
 		}
 	}
 	b.listing.folders = nil
-	return errors.Join(b.dir.Sync(), b.uses.change(func(uses map[string]string) {
+	return errors.Join(b.dir.Sync(), b.notes.move(moves...), b.uses.change(func(uses map[string]string) {
 		for _, m := range moves {
 			if use := uses[m[0]]; use != "" {
 				delete(uses, m[0])

@@ -206,7 +206,7 @@ func (b *Box) Delete(name string) error {
 	f.mu.Unlock()
 	b.quota.add(-size, -count)
 	return errors.Join(b.dir.Sync(), removeTree(b.dir, trash),
-		b.uses.change(func(uses map[string]string) { delete(uses, name) }))
+		b.uses.change(func(uses map[string]string) { delete(uses, name) }), b.notes.move([2]string{name, ""}))
 }
 
 // drop removes a deleted folder from the box. Sessions that have it open must

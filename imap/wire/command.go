@@ -161,6 +161,7 @@ type List struct {
 	// Return options.
 	ReturnSubscribed, ReturnChildren, ReturnSpecialUse bool
 	Status                                             []string
+	Metadata                                           []string // entries (RFC 9590)
 }
 
 // List reads "[(options)] reference pattern|(patterns) [RETURN (options)]".
@@ -225,6 +226,10 @@ func (p *Parser) listReturn(l *List) {
 		p.need(ListStatus, w)
 		p.SP()
 		l.Status = p.StatusItems()
+	case "METADATA":
+		p.need(ListMetadata, w)
+		p.SP()
+		l.Metadata = p.entries()
 	default:
 		p.fail("Unknown LIST return option %q", w)
 	}

@@ -27,6 +27,7 @@ const (
 	SearchRes                            // RETURN (SAVE) and "$" (RFC 5182)
 	ListExtended                         // several patterns, options (RFC 5258)
 	ListStatus                           // LIST RETURN (STATUS) (RFC 5819)
+	ListMetadata                         // LIST RETURN (METADATA) (RFC 9590)
 	SpecialUse                           // LIST (SPECIAL-USE) (RFC 6154)
 	CreateSpecialUse                     // CREATE (USE) (RFC 6154)
 	UTF8Accept                           // APPEND UTF8 (RFC 6855)

@@ -231,25 +231,30 @@ func (p *scanner) quoted() string {
 
 // literal reads a literal, which Reader has stored in the command.
 func (p *scanner) literal() string {
+	s := p.octets()
+	if bytes.IndexByte(s, 0) >= 0 {
+		p.fail("NUL in a literal")
+		return ""
+	}
+	return string(s)
+}
+
+// octets reads a literal that may contain NULs.
+func (p *scanner) octets() []byte {
 	eol := bytes.IndexByte(p.b[p.i:], '\n')
 	if eol < 0 {
 		p.fail("Invalid literal")
-		return ""
+		return nil
 	}
 	line := p.b[p.i : p.i+eol+1]
 	lit, start, ok := literal(line)
 	body := p.i + eol + 1
 	if !ok || start != 0 || lit.Size > int64(len(p.b)-body) {
 		p.fail("Invalid literal")
-		return ""
+		return nil
 	}
 	p.i = body + int(lit.Size)
-	s := p.b[body:p.i]
-	if bytes.IndexByte(s, 0) >= 0 {
-		p.fail("NUL in a literal")
-		return ""
-	}
-	return string(s)
+	return p.b[body:p.i]
 }
 
 // ListMailbox reads a mailbox pattern: a string, or an atom with wildcards.
