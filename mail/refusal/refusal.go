@@ -24,7 +24,8 @@ type Refusal struct {
 	Job    string // the role that can fix the problem
 	Next   string // the recommended next step
 	Source string // where the refusal is documented
-	Since  string // the month when the entry was added, for example 2026-11
+	Since  string // the month when the entry was compared with Source, for example 2026-11
+	Read   string // what it was compared with instead, if Source could not be read
 
 	codes []codeRange
 	texts [][]string // alternatives; all parts of one must occur; in lower case
@@ -153,6 +154,8 @@ func (r *Refusal) set(key, value string) error {
 		r.Job = value
 	case "next":
 		r.Next = value
+	case "read":
+		r.Read = value
 	case "source":
 		i := strings.LastIndexByte(value, ' ')
 		r.Source, r.Since = value[:max(i, 0)], value[i+1:]

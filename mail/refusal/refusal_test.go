@@ -41,7 +41,7 @@ func TestEntries(t *testing.T) {
 // contain.
 func TestFind(t *testing.T) {
 	tests := []struct{ reply, by, cause string }{
-		{"550 5.7.30 Basic authentication is not supported for Client Submission.", "Microsoft 365", "no longer accepts user name"},
+		{"550 5.7.30 Basic authentication is not supported for Client Submission.", "Microsoft 365", "no longer accepts a user name"},
 		{"550-5.7.30 This mail has been blocked because DKIM does not pass. gsmtp", "Gmail", "DKIM"},
 		{"550 5.7.30 REQUIRETLS needed", "REQUIRETLS", "REQUIRETLS"},
 		{"550 5.7.515 Access denied, sending domain example.org does not meet the required authentication level.", "Outlook.com", "SPF, DKIM and DMARC"},
@@ -69,6 +69,17 @@ func TestFind(t *testing.T) {
 		{"421 Rate limit reached. Please try again later", "IONOS", "short time"},
 		{"554: Dialup/transient IP not allowed. Use a mailgateway or contact toda@rx.t-online.de if obsolete. (DIAL)", "Telekom", "dial-up"},
 		{"554 IP=192.0.2.1 - A problem occurred. (Ask your postmaster for help or to contact tosa@rx.t-online.de to clarify.)", "Telekom", "addresses it knows"},
+		{"554 IP=192.0.2.1 - None/bad reputation. Ask your postmaster for help or to contact tobr@rx.t-online.de for reset. (NOWL)", "Telekom", "addresses it knows"},
+		{"550 Ip frequency limited. http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=20022&&no=1000725", "QQ", "too often"},
+		{"550 Domain frequency limited", "QQ", "too often"},
+		{"550 Mail content denied. http://service.exmail.qq.com/cgi-bin/help?subtype=1&&id=20022&&no=1000726", "QQ", "bulk mail"},
+		{"550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients", "Microsoft 365", "more recipients"},
+		{"550 5.2.121 Recipient Per Hour Receive Limit Exceeded", "Microsoft 365", "recipient's mailbox"},
+		{"550 5.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", "Postfix", "PTR"},
+		{"552-5.7.0 This message was blocked because its content presents a potential security issue.", "Gmail", "attachment"},
+		{"534-5.7.9 Application-specific password required. Learn more at", "Gmail", "two-step"},
+		{"550 5.7.0 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.1", "Proofpoint", "reputation"},
+		{"550 SC-001 (COL0-MC4-F44) Unfortunately, messages from 192.0.2.1 weren't sent. Please contact your Internet service provider since part of their network is on our block list.", "Outlook.com", "block list"},
 		{"550 5.7.703 Your message can't be delivered because messages to b.example are blocked by your organization using Tenant Allow Block List.", "Microsoft 365", "Tenant Allow/Block"},
 		{"451-4.7.23 The sending IP address for this message doesn't have a PTR record, or the PTR record's forward DNS entry doesn't match the sending IP address.", "Gmail", "PTR"},
 		{"454 4.7.0 Too many login attempts, please try again later. gsmtp", "Gmail", "too often"},
@@ -100,7 +111,7 @@ func TestFind(t *testing.T) {
 // A code without a text belongs to no server, and an unknown text yields no entry,
 // so that the caller falls back to the code; ByCode yields all that name it.
 func TestFindByCode(t *testing.T) {
-	for code, want := range map[string]int{"5.7.30": 3, "550 5.7.30": 3, "550 5.7.515": 1, "5.7.620": 1, "5.7.9999": 0, "452": 0, "": 0} {
+	for code, want := range map[string]int{"5.7.30": 3, "550 5.7.30": 3, "550 5.7.515": 1, "5.7.620": 1, "5.2.121": 1, "5.7.9999": 0, "452": 0, "": 0} {
 		if got := ByCode(code); len(got) != want {
 			t.Errorf("%q: %d entries, want %d", code, len(got), want)
 		}
