@@ -125,20 +125,22 @@ func TestInteropBrowserFindings(t *testing.T) {
 		{"tampered", strings.Replace(string(signed), "Hello", "Hallo", 1), "the S/MIME signature is not valid"},
 		{"bounce", bounce, "up.example said"},
 	} {
-		for _, width := range []int64{1280, 390} {
-			quoted, _ := json.Marshal(m.in)
-			do(t, ctx, chromedp.EmulateViewport(width, 900), scheme("light"), chromedp.Navigate(srv.URL+"/"), chromedp.WaitVisible("#text"))
-			if _, err := chromedp.Run(ctx, chromedp.Evaluate[string]("document.querySelector('#text').value = "+string(quoted))); err != nil {
-				t.Fatal(err)
-			}
-			do(t, ctx, chromedp.Click("main form button"), chromedp.WaitVisible("main h2"))
-			shoot(t, ctx, fmt.Sprintf("%s-%d", m.name, width))
-			if html := body(t, ctx); !strings.Contains(html, m.want) {
-				t.Errorf("%s: %q is missing\n%s", m.name, m.want, html)
-			}
-			wide, err := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
-			if err != nil || int64(wide) > width {
-				t.Errorf("%s: the page is %v wide of %d (%v)", m.name, wide, width, err)
+		for _, theme := range []string{"light", "dark"} {
+			for _, width := range []int64{1280, 390} {
+				quoted, _ := json.Marshal(m.in)
+				do(t, ctx, chromedp.EmulateViewport(width, 900), scheme(theme), chromedp.Navigate(srv.URL+"/"), chromedp.WaitVisible("#text"))
+				if _, err := chromedp.Run(ctx, chromedp.Evaluate[string]("document.querySelector('#text').value = "+string(quoted))); err != nil {
+					t.Fatal(err)
+				}
+				do(t, ctx, chromedp.Click("main form button"), chromedp.WaitVisible("main h2"))
+				shoot(t, ctx, fmt.Sprintf("%s-%d-%s", m.name, width, theme))
+				if html := body(t, ctx); !strings.Contains(html, m.want) {
+					t.Errorf("%s: %q is missing\n%s", m.name, m.want, html)
+				}
+				wide, err := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.documentElement.scrollWidth"))
+				if err != nil || int64(wide) > width {
+					t.Errorf("%s: the page is %v wide of %d (%v)", m.name, wide, width, err)
+				}
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"hoplite/mail"
 	"hoplite/mail/received"
 	"hoplite/mail/safe"
+	"hoplite/mail/smime"
 	"hoplite/mail/story"
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/inspect"
@@ -36,7 +37,7 @@ type view struct {
 	Bounce    []bounced
 	Complaint [][2]string // label and value
 	Original  *view
-	SMIME     []string
+	SMIME     []smime.Line
 	Parts     []string
 	Known     []story.Story
 	KnownBy   string
@@ -218,11 +219,7 @@ func (v *view) content(c *inspect.Content) {
 		return
 	}
 	if c.SMIME != nil {
-		var b strings.Builder
-		c.SMIME.Print(&b)
-		for line := range strings.Lines(b.String()) {
-			v.SMIME = append(v.SMIME, safe.Line(strings.TrimRight(line, "\n")))
-		}
+		v.SMIME = c.SMIME.Lines()
 		return // the report lists the parts as well
 	}
 	for _, p := range c.Parts {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,14 @@ type explanation struct {
 
 func explain(text string) explanation {
 	if refusal.IsBareCode(text) {
-		return explanation{Codes: mail.LookupCode(text), Refusals: refusal.ByCode(text), Bare: true}
+		e := explanation{Codes: mail.LookupCode(text), Bare: true}
+		for _, r := range refusal.ByCode(text) {
+			// An entry with the source of the code's own meaning repeats it.
+			if !slices.ContainsFunc(e.Codes, func(m mail.Meaning) bool { return m.RFC == r.Source }) {
+				e.Refusals = append(e.Refusals, r)
+			}
+		}
+		return e
 	}
 	e := explanation{Refusals: refusal.Find(text)}
 	if len(e.Refusals) == 0 {

@@ -23,9 +23,25 @@ var verdictWords = map[string]string{
 	VerdictNone:      "no signature on this message",
 }
 
+// Line is one line of a report.
+type Line struct {
+	Indent int    // of a fact: 2 or more; of a heading: 0
+	Label  string // "" if the line has none
+	Text   string // harmless on a terminal; "" separates sections
+
+	raw string
+}
+
 // Print writes the report as text, in 80 columns.
 func (r *Report) Print(w io.Writer) {
-	p := &printer{w: w}
+	for _, l := range r.Lines() {
+		l.print(w)
+	}
+}
+
+// Lines returns the report line by line.
+func (r *Report) Lines() []Line {
+	p := &printer{}
 	p.line(0, "%s: %s", strings.ToUpper(r.Verdict), r.headline())
 	for i, l := range r.Layers {
 		p.layer(i, l)
@@ -47,6 +63,7 @@ func (r *Report) Print(w io.Writer) {
 			}
 		}
 	}
+	return p.lines
 }
 
 // headline summarises the verdict.
@@ -118,35 +135,42 @@ func (part Part) String() string {
 	return strings.Join(list, ", ")
 }
 
-type printer struct{ w io.Writer }
+type printer struct{ lines []Line }
 
-// line writes indented text. Continuation lines are aligned with the start of
-// the text.
+// line adds indented text. A label is separated from its text by two spaces, or
+// is a severity.
 func (p *printer) line(indent int, format string, args ...any) {
-	text := safe.Line(fmt.Sprintf(format, args...))
-	if text == "" {
-		fmt.Fprintln(p.w)
+	l := Line{Indent: indent, raw: safe.Line(fmt.Sprintf(format, args...))}
+	l.Text = l.raw
+	if label, text, ok := strings.Cut(l.raw, "  "); ok && len(label) < 16 {
+		l.Label, l.Text = label, strings.TrimLeft(text, " ")
+	} else if text, ok := strings.CutPrefix(l.raw, "warning "); ok {
+		l.Label, l.Text = "warning", text
+	}
+	p.lines = append(p.lines, l)
+}
+
+// print writes the line. Continuation lines are aligned with the start of the
+// text.
+func (l *Line) print(w io.Writer) {
+	if l.raw == "" {
+		fmt.Fprintln(w)
 		return
 	}
-	hang := indent
-	if label, _, ok := strings.Cut(text, "  "); ok && len(label) < 16 {
-		hang += len(label) + len(text[len(label):]) - len(strings.TrimLeft(text[len(label):], " "))
-	} else if strings.HasPrefix(text, "error   ") || strings.HasPrefix(text, "info    ") || strings.HasPrefix(text, "warning ") {
-		hang += 8
-	}
+	hang, indent := l.Indent+len(l.raw)-len(l.Text), l.Indent
 	out := strings.Repeat(" ", indent)
-	rest := text
+	rest := l.raw
 	for at := indent; ; at = hang {
 		room := width - at
 		if len([]rune(rest)) <= room {
-			fmt.Fprintln(p.w, out+rest)
+			fmt.Fprintln(w, out+rest)
 			return
 		}
 		cut := strings.LastIndexByte(string([]rune(rest)[:room+1]), ' ')
 		if cut <= 0 || strings.TrimSpace(rest[:cut]) == "" {
 			cut = len(string([]rune(rest)[:room]))
 		}
-		fmt.Fprintln(p.w, strings.TrimRight(out+rest[:cut], " "))
+		fmt.Fprintln(w, strings.TrimRight(out+rest[:cut], " "))
 		rest = strings.TrimLeft(rest[cut:], " ")
 		out = strings.Repeat(" ", hang)
 	}

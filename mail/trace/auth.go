@@ -58,7 +58,7 @@ func (t collector) readAuth(name string, f mail.Field) {
 		t.readResults(f.Name, tagNumber(instance, "i"), rest)
 	case "arc-seal":
 		text := clip(f.Text(), 8192)
-		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "arc", Result: "cv=" + tag(text, "cv"), Instance: tagNumber(text, "i"), Detail: "sealed, not verified here", Unverified: true})
+		t.claim(AuthClaim{By: tag(text, "d"), Field: f.Name, Method: "arc", Result: "cv=" + tag(text, "cv"), Instance: tagNumber(text, "i"), Detail: "not verified here", Unverified: true})
 	case "received-spf":
 		text := clip(f.Text(), 2048)
 		result, rest, _ := strings.Cut(text, " ")

@@ -144,7 +144,11 @@ func (t *Trace) Verdict() string {
 	}
 	parts := []string{plural(n, "hop")}
 	if t.HasTotal && len(t.Steps) > 1 {
-		parts = append(parts, Words(t.Total))
+		if t.totalKnown() {
+			parts = append(parts, Words(t.Total))
+		} else {
+			parts = append(parts, "total time unclear")
+		}
 	}
 	if wrong > 0 {
 		parts = append(parts, plural(wrong, "clock")+" wrong")
@@ -169,6 +173,17 @@ func (t *Trace) Verdict() string {
 		parts = append(parts, fmt.Sprintf("origin %s vouched by %s", where, o.VouchedBy))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// totalKnown reports whether the uncertain clocks leave the total time about as
+// it is.
+func (t *Trace) totalKnown() bool {
+	for i := range t.Clocks {
+		if c := &t.Clocks[i]; !c.Certain && c.Host != DateHost && c.least > t.Total/10 {
+			return false
+		}
+	}
+	return true
 }
 
 func plural(n int, noun string) string {
