@@ -3,6 +3,7 @@ package tracetext
 import (
 	"bytes"
 	"encoding/csv"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"hoplite/mail/trace"
 	"hoplite/mail/trace/inspect"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
 
 // screen returns a Screen of 80 columns in UTF-8 or ASCII that prints to the
 // buffer.
@@ -246,5 +249,60 @@ func TestWideTable(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s columns: %q is missing in\n%s", columns, want, &b)
 		}
+	}
+}
+
+// TestGolden compares the whole report on each case with the text that an admin
+// is meant to read.
+func TestGolden(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    trace.Options
+	}{
+		{"cases/c1-o365-proofpoint-exchange", trace.Options{}},
+		{"cases/c4-greylist-dst", trace.Options{}},
+		{"cases/c5-fetchmail", trace.Options{}},
+		{"cases/exchange-other-domain", trace.Options{}},
+		{"cases/f1-forward", trace.Options{Ours: []string{"fwd.b.example"}}},
+		{"cases/f1-gmail", trace.Options{}},
+		{"cases/f1-m365", trace.Options{}},
+		{"cases/list-back", trace.Options{Ours: []string{".b.example"}}},
+		{"cases/oldtls", trace.Options{}},
+		{"cases/p1", trace.Options{}},
+		{"cases/strato", trace.Options{}},
+		{"cases/vps-ptr", trace.Options{}},
+		{"received/synthetic/seed-1999-backwards", trace.Options{}},
+		{"received/synthetic/skew-two-hosts", trace.Options{}},
+		{"received/synthetic/skew-client-clock", trace.Options{}},
+		{"received/synthetic/queue-2h-not-skew", trace.Options{}},
+		{"received/synthetic/forged-prefix", trace.Options{}},
+		{"received/synthetic/forged-own-name", trace.Options{}},
+		{"received/synthetic/forged-future", trace.Options{}},
+		{"received/synthetic/loop-two-hosts", trace.Options{}},
+		{"received/synthetic/odd-syntax", trace.Options{}},
+		{"received/synthetic/no-received", trace.Options{}},
+		{"received/synthetic/o365-chain", trace.Options{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			raw, err := os.ReadFile("../../../../mail/trace/testdata/" + c.name + ".eml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, out := screen(t, "C.UTF-8")
+			Trace(s, trace.Read(raw, c.o))
+			golden := "testdata/" + filepath.Base(c.name) + ".txt"
+			if *update {
+				if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != string(want) {
+				t.Errorf("got\n%s\nwant\n%s", out, want)
+			}
+		})
 	}
 }
