@@ -186,7 +186,8 @@ func parts(t testing.TB, protocol string, change func(*Config, *Env)) *testServe
 	aliases := "list@example.org ann@example.org, bob@example.org\nsales@example.org ann@example.org\n" +
 		"away@example.org ann@elsewhere.example\nloop@example.org round@example.org\nround@example.org loop@example.org\nhalf@example.org no@example.org, bob@example.org\n" +
 		"slow@example.org late@example.org, bob@example.org\nmixed@example.org late@example.org, no@example.org, bob@example.org\n" +
-		"moved@example.org bob@example.org, ann@closed.example\nsome@example.org ann@example.org, full@example.org\n"
+		"moved@example.org bob@example.org, ann@closed.example\nsome@example.org ann@example.org, full@example.org\n" +
+		"judged@example.org eve@example.org, bob@example.org\nlost@example.org x@lost.example, bob@example.org\n"
 	addresses := resolver(t, d.store, aliases)
 	env := Env{
 		Hostname: "mail.example.org", Log: log, Spool: box, Postmaster: "ann@example.org",

@@ -19,6 +19,7 @@ type member struct {
 	place   int         // in the envelope, if the member was accepted
 	refusal *mail.Reply // nil if the member was accepted
 	by      string      // the filter or hop that refused
+	judged  bool        // refused by a filter, which judges the client and the sender too
 }
 
 // ask passes one member through the filters and offers it to its hop.
@@ -28,7 +29,7 @@ func (t *transaction) ask(ctx context.Context, r mail.Rcpt) member {
 	}
 	d := t.run.Rcpt(ctx, &r)
 	if d.Reply != nil {
-		return member{rcpt: r, refusal: d.Reply, by: d.By}
+		return member{rcpt: r, refusal: d.Reply, by: d.By, judged: true}
 	}
 	t.discard = t.discard || d.Discard
 	if d.Redirect != "" {
@@ -71,24 +72,26 @@ func (t *transaction) add(ctx context.Context, r mail.Rcpt) member {
 // If only some members are accepted, no copy may be lost. After a hop's
 // temporary refusal, the copy waits in the queue. After a filter's temporary
 // refusal it cannot, so the client must try again. A permanent refusal is
-// reported to the sender if the client may relay. A remote client's sender may
-// be forged, so in that case the refusal must be the reply to RCPT.
+// reported after the others have received the message; Env.Bounce chooses a
+// recipient that cannot be forged. A filter's permanent refusal of a remote
+// client is the reply to RCPT, because it is the client that is refused.
 func (t *transaction) refusalFor(members []member) *member {
 	var temporary, permanent *member
-	accepted, waits := 0, true
+	accepted, waits, reports := 0, true, true
 	for i := range members {
 		switch m := &members[i]; {
 		case m.refusal == nil:
 			accepted++
 		case m.refusal.Permanent():
 			permanent = cmp.Or(permanent, m)
+			reports = reports && t.mayReport(m)
 		default:
 			temporary = cmp.Or(temporary, m)
 			waits = waits && t.mayWait(m)
 		}
 	}
 	switch {
-	case accepted == 0, temporary != nil && !waits, permanent != nil && !t.mayReport():
+	case accepted == 0, temporary != nil && !waits, permanent != nil && !reports:
 		return cmp.Or(temporary, permanent)
 	}
 	return nil
@@ -100,10 +103,10 @@ func (t *transaction) mayWait(m *member) bool {
 	return t.session.srv.env.Later != nil && m.route != nil && !m.route.replies()
 }
 
-// mayReport reports whether the sender may receive a report about a permanently
-// refused recipient.
-func (t *transaction) mayReport() bool {
-	return t.Client.MayRelay && t.session.srv.env.Bounce != nil
+// mayReport reports whether the refusal of a permanently refused member can be
+// reported instead of being the reply to RCPT.
+func (t *transaction) mayReport(m *member) bool {
+	return t.session.srv.env.Bounce != nil && (t.Client.MayRelay || !m.judged)
 }
 
 // leave adds a refused member to the envelope, with the refusal as its outcome.

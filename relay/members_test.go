@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"hoplite/filters"
 	"hoplite/mail"
 	"hoplite/mail/story"
 )
@@ -25,19 +26,25 @@ func TestAliasWithRefusedMembers(t *testing.T) {
 		box               string // recipients that received the message
 		queued, reported  string
 	}{
-		"a remote client learns about the refusal": {alias: "half", rcpt: "550 5.1.1 no such mailbox"},
-		"a relay client's sender gets a report":    {mayRelay: true, alias: "half", rcpt: "250", box: "bob", reported: "no"},
-		"who cannot be reported is refused":        {mayRelay: true, noQueue: true, alias: "half", rcpt: "550"},
-		"a temporary refusal waits in the queue":   {alias: "slow", rcpt: "250", box: "bob", queued: "late"},
-		"or the client waits":                      {noQueue: true, alias: "slow", rcpt: "451"},
-		"temporary before permanent":               {alias: "mixed", rcpt: "451"},
-		"both kinds for a relay client":            {mayRelay: true, alias: "mixed", rcpt: "250", box: "bob", queued: "late", reported: "no"},
-		"a route's own temporary reply":            {alias: "moved", rcpt: "450 4.7.0 closed for a week"},
+		"the others receive a remote client's mail": {alias: "half", rcpt: "250", box: "bob", reported: "no"},
+		"a filter refuses a remote client":          {alias: "judged", rcpt: "550 5.7.1 not from you"},
+		"a filter refuses a client that may relay":  {mayRelay: true, alias: "judged", rcpt: "250", box: "bob", reported: "eve"},
+		"a member without a route":                  {alias: "lost", rcpt: "250", box: "bob", reported: "x"},
+		"a relay client's sender gets a report":     {mayRelay: true, alias: "half", rcpt: "250", box: "bob", reported: "no"},
+		"who cannot be reported is refused":         {mayRelay: true, noQueue: true, alias: "half", rcpt: "550"},
+		"a temporary refusal waits in the queue":    {alias: "slow", rcpt: "250", box: "bob", queued: "late"},
+		"or the client waits":                       {noQueue: true, alias: "slow", rcpt: "451"},
+		"temporary before permanent":                {noQueue: true, alias: "mixed", rcpt: "451"},
+		"both kinds for a remote client":            {alias: "mixed", rcpt: "250", box: "bob", queued: "late", reported: "no"},
+		"both kinds for a relay client":             {mayRelay: true, alias: "mixed", rcpt: "250", box: "bob", queued: "late", reported: "no"},
+		"a route's own temporary reply":             {alias: "moved", rcpt: "450 4.7.0 closed for a week"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			later := &hop{waiting: true}
 			var reported []string
 			d := open(t, "smtp", func(c *Config, e *Env) {
+				e.Chain.Filters = chainOf(filters.Entry{Name: "judge", Filter: gate{}})
+				e.Chain.Routes = slices.Insert(e.Chain.Routes, 1, NewRoute(&RouteConfig{Name: "lost", To: []string{"lost.example"}, Reply: "550 5.1.6 moved"}, nil, nil, nil))
 				e.Chain.Routes = slices.Insert(e.Chain.Routes, 1, NewRoute(&RouteConfig{Name: "closed", To: []string{"closed.example"}, Reply: "450 4.7.0 closed for a week"}, nil, nil, nil))
 				if tt.mayRelay {
 					c.RelayFrom = everything
@@ -83,6 +90,16 @@ func TestAliasWithRefusedMembers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// gate refuses mail to eve.
+type gate struct{}
+
+func (gate) AtRcpt(_ context.Context, _ *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
+	if r.To.Local() == "eve" {
+		return filters.Verdict{Action: filters.Reject, Reply: mail.NewReply(550, "5.7.1", "not from you")}, nil
+	}
+	return filters.Verdict{}, nil
 }
 
 // locals returns the local parts of all recipients that a hop has delivered to.

@@ -50,8 +50,12 @@ type end struct {
 // own final addresses, the others received the message at that time.
 func (o *Router) find(tx *mail.Transaction, r mail.Rcpt) ([]end, error) {
 	found, err := o.addresses.Resolve(string(r.To))
-	if errors.Is(err, alias.ErrMistake) {
+	switch {
+	case errors.Is(err, alias.ErrMistake):
 		return nil, mail.AsReply(err)
+	case errors.Is(err, alias.ErrLoop), errors.Is(err, alias.ErrTooMany):
+		// The message has already been accepted, and the aliases can be corrected.
+		return nil, &mail.Reply{Code: 451, Enhanced: "4.4.6", Text: "Alias loop detected", Cause: err}
 	}
 	if err != nil || len(found.Finals) == 0 {
 		return nil, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: no such user", Cause: err}

@@ -15,6 +15,12 @@ import (
 type book map[string]alias.Resolved
 
 func (b book) Resolve(addr string) (alias.Resolved, error) {
+	switch addr {
+	case "loop@example.org":
+		return alias.Resolved{}, fmt.Errorf("%s: %w", addr, alias.ErrLoop)
+	case "wide@example.org":
+		return alias.Resolved{}, alias.ErrTooMany
+	}
 	if r, ok := b[addr]; ok {
 		return r, nil
 	}
@@ -65,6 +71,8 @@ func TestRouterWay(t *testing.T) {
 		"a route to the outside is open": {to: "eve@example.net", hop: "internet", at: "eve@example.net"},
 		"a list":                         {to: "list@example.org", code: 450},
 		"nobody":                         {to: "gone@example.org", code: 550},
+		"a loop, which can be corrected": {to: "loop@example.org", code: 451},
+		"too many addresses":             {to: "wide@example.org", code: 451},
 		"no route":                       {to: "x@nowhere.example", code: 550},
 	} {
 		t.Run(name, func(t *testing.T) {

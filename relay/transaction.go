@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -97,7 +98,7 @@ func (t *transaction) recipients() []string {
 	var to []string
 	for _, r := range t.Envelope.Rcpts {
 		to = append(to, string(r.To))
-		if r.Orig != r.To {
+		if r.Orig != r.To && !slices.Contains(to[max(0, len(to)-maxNamed):], string(r.Orig)) {
 			to = append(to, string(r.Orig))
 		}
 	}

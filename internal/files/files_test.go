@@ -144,8 +144,45 @@ func TestWatch(t *testing.T) {
 	if w, err := Watch(path, parse, zerolog.Nop()); err == nil || w.Get() != "half" {
 		t.Errorf("first read with a mistake: %q, %v", w.Get(), err)
 	}
+	unreadable(t, path, parse)
 	if w, err := Watch("", parse, zerolog.Nop()); err != nil || w.Get() != "" || w.Reload() != nil {
 		t.Errorf("no path: %v", err)
+	}
+}
+
+// A file that cannot be read is tried again although it does not change, and only
+// changes are logged. The content can be kept in the meantime.
+func unreadable(t *testing.T, path string, parse func(io.Reader, string) (string, error)) {
+	var log strings.Builder
+	path += ".d" // a directory can be opened, but not read
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Watch(path, parse, zerolog.New(&log))
+	if err == nil || w.Get() != "" {
+		t.Fatalf("a directory: %q, %v", w.Get(), err)
+	}
+	w.Keep("known")
+	for range 3 {
+		w.changes.next.Store(0)
+		if got := w.Get(); got != "known" {
+			t.Errorf("while it can't be read: %q", got)
+		}
+	}
+	if err := w.Reload(); err == nil {
+		t.Error("a reload succeeds")
+	}
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", &log)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, []byte("read"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Reload(); err != nil || w.Get() != "read" {
+		t.Errorf("when it can be read: %q, %v", w.Get(), err)
 	}
 }
 

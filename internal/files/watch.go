@@ -2,7 +2,6 @@ package files
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -69,12 +68,14 @@ type Watched[T any] struct {
 
 	changes *Changes
 	reading sync.Mutex
+	unread  bool // the file could not be read the last time
 	value   atomic.Pointer[T]
 }
 
 // Watch parses the file at path; a missing file is treated as empty. If parse
-// returns an error, the value holds the part that could be read. An empty path
-// means a file that never exists.
+// returns an error, the value holds the part that could be read. A file that
+// cannot be opened is a reader that returns the error. An empty path means a file
+// that never exists.
 func Watch[T any](path string, parse func(r io.Reader, name string) (T, error), log zerolog.Logger) (*Watched[T], error) {
 	w := &Watched[T]{path: path, parse: parse, log: log, changes: NewChanges(path)}
 	v, err := w.read()
@@ -82,47 +83,61 @@ func Watch[T any](path string, parse func(r io.Reader, name string) (T, error), 
 	return w, err
 }
 
+// Keep replaces the content until the file has been read again.
+func (w *Watched[T]) Keep(v T) { w.value.Store(&v) }
+
 // Get returns the content, which is at most about a second old. Mistakes in a
 // changed file are logged, and the previous content is kept.
 func (w *Watched[T]) Get() T {
 	if w.path != "" && w.changes.Due() {
-		if err := w.Reload(); err != nil {
+		if again, err := w.reload(); err != nil && !again {
 			w.log.Error().Err(err).Str("file", w.path).Msg("file not reloaded; keeping its previous content")
 		}
 	}
 	return *w.value.Load()
 }
 
-// Reload reads the file now if it has changed. After an error the previous
-// content is kept.
+// Reload reads the file now if it has changed or could not be read before. After
+// an error the previous content is kept.
 func (w *Watched[T]) Reload() error {
+	_, err := w.reload()
+	return err
+}
+
+// reload is like Reload. again is set if an unchanged file was tried again: a
+// change of its permissions cannot be seen.
+func (w *Watched[T]) reload() (again bool, err error) {
 	w.reading.Lock()
 	defer w.reading.Unlock()
-	if w.path == "" || !w.changes.Changed() {
-		return nil
+	changed := w.changes.Changed()
+	if w.path == "" || !changed && !w.unread {
+		return false, nil
 	}
 	v, err := w.read()
 	if err != nil {
-		return err
+		return !changed, err
 	}
 	w.value.Store(&v)
-	return nil
+	return false, nil
 }
 
-func (w *Watched[T]) read() (T, error) {
+func (w *Watched[T]) read() (v T, err error) {
 	f, err := os.Open(w.path)
-	if w.path == "" || errors.Is(err, fs.ErrNotExist) {
-		return w.parse(eof{}, w.path)
+	switch {
+	case w.path == "", errors.Is(err, fs.ErrNotExist):
+		v, err = w.parse(failing{io.EOF}, w.path)
+	case err != nil:
+		v, err = w.parse(failing{err}, w.path)
+	default:
+		defer f.Close()
+		v, err = w.parse(f, w.path)
 	}
-	if err != nil {
-		v, _ := w.parse(eof{}, w.path)
-		return v, fmt.Errorf("read file: %w", err)
-	}
-	defer f.Close()
-	return w.parse(f, w.path)
+	failed := (*fs.PathError)(nil)
+	w.unread = errors.As(err, &failed)
+	return v, err
 }
 
-// eof is an empty file.
-type eof struct{}
+// failing is a file of which no octet can be read.
+type failing struct{ err error }
 
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+func (f failing) Read([]byte) (int, error) { return 0, f.err }

@@ -68,6 +68,7 @@ type Resolver struct {
 	table      func() *Table
 	hosts      []string // in normal form
 	postmaster string   // a Key
+	uncertain  []string // in normal form; see MayHold
 }
 
 // New returns a resolver for accounts and the aliases that table returns. hosts
@@ -84,6 +85,11 @@ func New(accounts Accounts, table func() *Table, hosts []string, postmaster stri
 	}
 	return r
 }
+
+// MayHold names domains, besides those of accounts and known aliases, that the
+// aliases file may contain. While the file cannot be read, addresses in them
+// resolve to [ErrMistake]. It must be called before the first resolution.
+func (r *Resolver) MayHold(domains []string) { r.uncertain = domains }
 
 // Ours reports whether a domain is a name of this server, or has accounts or
 // aliases.
@@ -204,7 +210,7 @@ func (w *walk) rule(key string) (to []string, by, folder string, err error) {
 			return []string{a}, "postmaster, as none is configured", "", nil
 		}
 	}
-	if w.t != nil && w.t.unread != nil && w.isLocal(domain, w.t) {
+	if w.t != nil && w.t.unread != nil && (w.isLocal(domain, w.t) || w.t.cut && slices.Contains(w.uncertain, domain)) {
 		return nil, "", "", w.t.unread // it may be the alias for this address
 	}
 	return nil, "", "", nil

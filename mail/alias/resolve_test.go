@@ -3,8 +3,11 @@ package alias
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"hoplite/mail"
 )
@@ -247,6 +250,39 @@ func TestResolveWithMistakes(t *testing.T) {
 				t.Errorf("%s: %s leads to %q, %v", c.name, addr, ends(got), err)
 			}
 		}
+	}
+}
+
+// If the file cannot be read, addresses that it may contain wait. Accounts and
+// other domains are not affected.
+func TestResolveUnread(t *testing.T) {
+	parsed, err := Parse(io.MultiReader(strings.NewReader("a@b.example bob@example.org\n"), iotest.ErrReader(fs.ErrPermission)), "aliases")
+	if list, rest := Mistakes(err); list != nil || !errors.Is(rest, fs.ErrPermission) {
+		t.Fatalf("mistakes %v, %v", list, rest)
+	}
+	r := New(accounts, func() *Table { return parsed }, []string{"mail.example.org", "localhost"}, "")
+	r.MayHold([]string{"routed.example"})
+	for addr, waits := range map[string]bool{
+		"a@b.example": false, "c@b.example": true, "bob@example.org": false, "nobody@example.org": true, "x@localhost": true,
+		"x@routed.example": true, "x@elsewhere.example": false,
+	} {
+		if got, err := r.Resolve(addr); errors.Is(err, ErrMistake) != waits {
+			t.Errorf("%s leads to %q, %v", addr, ends(got), err)
+		}
+	}
+	readable := New(accounts, func() *Table { return nil }, nil, "")
+	readable.MayHold([]string{"routed.example"})
+	if got, err := readable.Resolve("x@routed.example"); err != nil {
+		t.Errorf("without a file: %q, %v", ends(got), err)
+	}
+}
+
+// A file with many mistakes reports how many are not listed.
+func TestManyMistakes(t *testing.T) {
+	_, err := Parse(strings.NewReader(strings.Repeat("a@b.example\n", 25)), "aliases")
+	list, rest := Mistakes(err)
+	if len(list) != 21 || rest != nil || list[20].Error() != "aliases:25: 5 more aliases have mistakes, which are not listed" {
+		t.Errorf("%d mistakes, the last one %v; %v", len(list), list[len(list)-1], rest)
 	}
 }
 

@@ -32,6 +32,7 @@ type Table struct {
 	entries map[string]entry // by the normal form of the pattern
 	domains map[string]bool  // those with an alias, in normal form
 	unread  error            // a line whose address is not known
+	cut     bool             // the file could not be read to its end, so there may be other aliases
 }
 
 // entry is one alias.
@@ -77,9 +78,9 @@ func Mistakes(err error) (list []*Mistake, rest error) {
 	return list, nil
 }
 
-// Parse reads an aliases file and reports every mistake as name:line. The table
-// holds what could be read; an address whose alias has a mistake resolves to
-// [ErrMistake].
+// Parse reads an aliases file and reports its mistakes as name:line, up to 20 of
+// them and the number of others. The table holds what could be read; an address
+// whose alias has a mistake resolves to [ErrMistake].
 func Parse(r io.Reader, name string) (*Table, error) {
 	p := parser{table: &Table{entries: map[string]entry{}, domains: map[string]bool{}}, name: name}
 	in := bufio.NewReaderSize(r, maxLine)
@@ -88,10 +89,10 @@ func Parse(r io.Reader, name string) (*Table, error) {
 		if err != nil {
 			p.flush()
 			if err != io.EOF {
-				p.table.unread = err
+				p.table.unread, p.table.cut = err, true
 				return p.table, fmt.Errorf("%s:%d: %w", name, p.n+1, err)
 			}
-			return p.table, errors.Join(p.errs...)
+			return p.table, p.err()
 		}
 		p.n++
 		if used := p.line(string(text)); used && long {
@@ -112,12 +113,23 @@ type parser struct {
 	start   int    // the line where it began
 	long    bool   // it is longer than maxLine
 	errs    []error
+	more    int // mistakes beyond maxErrors
 }
 
 func (p *parser) report(line int, err error) {
 	if len(p.errs) < maxErrors {
 		p.errs = append(p.errs, &Mistake{p.name, line, err})
+	} else {
+		p.more++
 	}
+}
+
+// err returns the mistakes found.
+func (p *parser) err() error {
+	if p.more > 0 {
+		p.errs = append(p.errs, &Mistake{p.name, p.n, fmt.Errorf("%d more aliases have mistakes, which are not listed", p.more)})
+	}
+	return errors.Join(p.errs...)
 }
 
 // line adds a physical line. It returns false if the line is a comment, or

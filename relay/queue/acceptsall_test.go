@@ -133,6 +133,38 @@ func TestUpstreamAcceptsAll(t *testing.T) {
 			t.Errorf("report to %q", got)
 		}
 	})
+	bubble(t, "the postmaster is told about a recipient once a day, a proved sender each time", func(t *testing.T) {
+		h := newTestQueue(t)
+		bounce := func(tx *mail.Transaction, rcpts ...mail.Address) {
+			tx.Envelope.Rcpts = to("a@example.net", "b@example.net", "c@example.net")
+			m, _ := mail.NewMessage(mail.Bytes("Subject: hello\r\n\r\nbody\r\n"))
+			var refused []mail.Outcome
+			for _, r := range rcpts {
+				refused = append(refused, mail.Outcome{Rcpt: r, Hop: "out", Reply: *refusal})
+			}
+			if _, err := h.Bounce(t.Context(), tx, m, refused); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		proved := func() *mail.Transaction {
+			tx := remote()
+			tx.Trail.Auth = []mail.AuthResult{{Method: "spf", Value: "pass"}}
+			return tx
+		}
+		bounce(remote(), "b@example.net")
+		bounce(remote(), "b@example.net")
+		bounce(remote(), "B@EXAMPLE.NET")
+		bounce(proved(), "b@example.net")
+		bounce(proved(), "b@example.net")
+		bounce(remote(), "b@example.net", "c@example.net")
+		pass(25 * time.Hour)
+		bounce(remote(), "b@example.net")
+		want := []string{"ann@example.org", "ann@example.org", "post@example.org", "post@example.org", "post@example.org"}
+		if got := slices.Sorted(slices.Values(h.back.to())); !slices.Equal(got, want) {
+			t.Errorf("reports to %q, want %q", got, want)
+		}
+	})
 }
 
 func sendDirect(t *testing.T, hop mail.Hop, tx *mail.Transaction, rcpts ...mail.Rcpt) (id string) {

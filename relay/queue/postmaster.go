@@ -15,6 +15,16 @@ type postmaster struct {
 	q     *Queue
 	quota report.Quota
 	daily report.Daily // notices about upstreams that accept every recipient
+	rcpts report.Daily // refused recipients of messages that others received
+}
+
+// isNew reports whether the postmaster has not been told today about one of the
+// refused recipients, and counts all of them. The caller holds the lock.
+func (p *postmaster) isNew(refused []mail.Outcome, now time.Time) (isNew bool) {
+	for i := range refused {
+		isNew = p.rcpts.Allow(refused[i].Rcpt.Key(), now) || isNew
+	}
+	return isNew
 }
 
 // allows counts a report to the postmaster and reports whether it may be sent.

@@ -47,7 +47,8 @@ func (q *Queue) admit(m *schedule.Machine, reports []composed) {
 // Bounce reports the refused recipients of a message that is not queued. Other
 // hops accepted the message in the same transaction, so it can no longer be
 // refused to the client. Bounce returns once the report is on disk. It returns
-// the report's recipient, which is empty if no report is due.
+// the report's recipient, which is empty if no report is due. The postmaster is
+// told about a recipient once a day.
 func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Message, refused []mail.Outcome) (to mail.Address, err error) {
 	msg := schedule.NewMessage(tx.ID, Router, tx.Envelope, tx.At)
 	msg.Forged = report.Forged(tx.Trail)
@@ -69,7 +70,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 	r.Message = m
 	send := r.To != ""
 	if send && r.Why != "" {
-		q.update(func(*schedule.Machine) { send = q.postmaster.allows(msg, r.At) })
+		q.update(func(*schedule.Machine) { send = q.postmaster.isNew(refused, r.At) && q.postmaster.allows(msg, r.At) })
 	}
 	if !send {
 		return "", nil

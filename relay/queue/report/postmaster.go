@@ -80,19 +80,25 @@ func (s *Summary) Compose(from Sender, id string, now time.Time) (*mail.Message,
 	return n.Compose()
 }
 
-// Daily allows one notice per day for each upstream. It is reset when the
-// process starts.
+// Daily allows one notice per day about each subject, such as an upstream. It is
+// reset when the process starts.
 type Daily struct{ last map[string]time.Time }
 
-// Allow counts a notice about an upstream and reports whether it may be sent.
-func (d *Daily) Allow(upstream string, now time.Time) bool {
-	if last, ok := d.last[upstream]; ok && now.Sub(last) < 24*time.Hour {
+// maxSubjects is the maximum number of subjects that Daily remembers.
+const maxSubjects = 10000
+
+// Allow counts a notice about a subject and reports whether it may be sent.
+func (d *Daily) Allow(subject string, now time.Time) bool {
+	if last, ok := d.last[subject]; ok && now.Sub(last) < 24*time.Hour {
 		return false
 	}
-	if d.last == nil {
+	if len(d.last) >= maxSubjects {
+		maps.DeleteFunc(d.last, func(_ string, last time.Time) bool { return now.Sub(last) >= 24*time.Hour })
+	}
+	if d.last == nil || len(d.last) >= maxSubjects {
 		d.last = map[string]time.Time{}
 	}
-	d.last[upstream] = now
+	d.last[subject] = now
 	return true
 }
 

@@ -24,21 +24,40 @@ type Directory struct {
 	Logins *login.Gate
 
 	aliases  *files.Watched[*alias.Table]
+	path     string // of the aliases
 	resolver *alias.Resolver
 	srs      *srs.Rewriter // may be nil
 }
 
-func openDirectory(cfg *config.Config, throttle *users.Throttle, rewriter *srs.Rewriter, log zerolog.Logger) (*Directory, error) {
+// openDirectory reads accounts and aliases. An aliases file that cannot be read
+// does not keep the server from starting: the aliases of previous are used,
+// which may be nil, or mail for the addresses that the file may contain waits.
+// Package check reports the file.
+func openDirectory(cfg *config.Config, previous *Directory, throttle *users.Throttle, rewriter *srs.Rewriter, log zerolog.Logger) (*Directory, error) {
 	accounts, err := users.Open(cfg.Under("users"), cfg.Names(), log)
 	if err != nil {
 		return nil, err
 	}
-	aliases, err := files.Watch(cfg.Under(cfg.Aliases), alias.Parse, log)
-	if _, err := alias.Mistakes(err); err != nil { // check.Examine reports the others
-		return nil, err
+	path := cfg.Under(cfg.Aliases)
+	aliases, err := files.Watch(path, alias.Parse, log)
+	if _, err := alias.Mistakes(err); err != nil && previous != nil && previous.path == path {
+		aliases.Keep(previous.aliases.Get())
 	}
 	resolver := alias.New(accounts, aliases.Get, cfg.Names(), cfg.Postmaster)
-	return &Directory{Accounts: accounts, Logins: login.NewGate(accounts, throttle), aliases: aliases, resolver: resolver, srs: rewriter}, nil
+	resolver.MayHold(routedDomains(cfg))
+	return &Directory{Accounts: accounts, Logins: login.NewGate(accounts, throttle), aliases: aliases, path: path, resolver: resolver, srs: rewriter}, nil
+}
+
+// routedDomains returns the domains that routes name.
+func routedDomains(cfg *config.Config) (domains []string) {
+	for _, c := range cfg.Chain {
+		for i := range c.Routes {
+			if to, err := mail.ParsePatterns(c.Routes[i].To, cfg.Names()...); err == nil {
+				domains = append(domains, to.Domains()...)
+			}
+		}
+	}
+	return domains
 }
 
 // OpenRewriter returns the rewriter of senders of forwarded mail. Its key is

@@ -76,10 +76,11 @@ func (g *Generation) OpenDirectories() error {
 	return nil
 }
 
-// OpenDirectory reads accounts and aliases. If the rewriter is nil, rewritten
-// addresses are not recognised.
-func (g *Generation) OpenDirectory(throttle *users.Throttle, rewriter *srs.Rewriter) (err error) {
-	g.Directory, err = openDirectory(g.Config, throttle, rewriter, g.Log)
+// OpenDirectory reads accounts and aliases. previous is the directory that it
+// replaces, or nil. If the rewriter is nil, rewritten addresses are not
+// recognised.
+func (g *Generation) OpenDirectory(previous *Directory, throttle *users.Throttle, rewriter *srs.Rewriter) (err error) {
+	g.Directory, err = openDirectory(g.Config, previous, throttle, rewriter, g.Log)
 	return err
 }
 

@@ -90,10 +90,9 @@ func (a *Addresses) Hops(f alias.Final) (hops []string, problem string) {
 	return hops, ""
 }
 
-// Refused returns the reason why a chain refuses mail for an address although
-// it has routes for some of its final addresses, or "". If any final address
-// has no route in the chain, the chain refuses the mail for all of them.
-func (a *Addresses) Refused(address string, finals []alias.Final) string {
+// Incomplete returns the reason why mail for an address reaches only some of its
+// final addresses through a chain, or "": the chain has no route for the others.
+func (a *Addresses) Incomplete(address string, finals []alias.Final) string {
 	if conditional(a.cfg) {
 		return ""
 	}
@@ -112,7 +111,7 @@ func (a *Addresses) Refused(address string, finals []alias.Final) string {
 			}
 		}
 		if routed > 0 && missing != "" {
-			return fmt.Sprintf("chain %q refuses mail for %s, because it has no route for %s", a.cfg.Chain[i].Name, address, missing)
+			return fmt.Sprintf("chain %q delivers mail for %s only in part: it has no route for %s", a.cfg.Chain[i].Name, address, missing)
 		}
 	}
 	return ""
@@ -183,44 +182,57 @@ func (a *Addresses) checkPostmaster(diags *conf.Diagnostics) {
 }
 
 func (a *Addresses) checkAliases(diags *conf.Diagnostics) {
-	file, warnings := a.cfg.Under(a.cfg.Aliases), 0
+	file, found, last := a.cfg.Under(a.cfg.Aliases), 0, 0
 	a.table.Each(func(pattern string, to []string, line int) {
-		if warnings >= maxAliasWarnings {
+		problem, loop := a.aliasProblem(pattern, to)
+		if problem == "" {
 			return
 		}
-		warn := func(format string, args ...any) {
-			warnings++
-			diags.Warn(lineOf(file, line), pattern+": "+fmt.Sprintf(format, args...), "")
-		}
-		if strings.HasPrefix(pattern, "/") && strings.LastIndexByte(pattern, '/') > 0 {
-			warn("regular expressions are not supported; this matches one address only")
-			return
-		}
-		pattern, ok := sample(pattern)
-		if !ok {
-			return
-		}
-		found, err := a.resolver.Resolve(pattern)
-		switch {
-		case errors.Is(err, alias.ErrLoop), errors.Is(err, alias.ErrTooMany):
-			warnings++
-			diags.Tolerate(lineOf(file, line), fmt.Sprintf("%s: %v", pattern, err), "Mail to it is refused.")
-			return
-		case err != nil:
-			return
-		case strings.HasPrefix(pattern, "any-name@") && len(to) == 1 && to[0][0] == '@':
-			return // a whole domain, whose addresses are unknown
-		}
-		for _, f := range found.Finals {
-			if why := a.problem(f); why != "" {
-				warn("%s", why)
-				return
-			}
-		}
-		if why := a.Refused(pattern, found.Finals); why != "" {
-			warn("%s", why)
+		switch found++; {
+		case found > maxAliasWarnings:
+			last = line
+		case loop:
+			diags.Tolerate(lineOf(file, line), problem, "Mail to it is refused.")
+		default:
+			diags.Warn(lineOf(file, line), problem, "")
 		}
 	})
+	if more := found - maxAliasWarnings; more > 0 {
+		diags.Warn(lineOf(file, last), fmt.Sprintf("%d more aliases have problems, which are not listed", more), "")
+	}
+}
+
+// aliasProblem returns the reason why mail to an alias is not delivered to all
+// its addresses, or "". loop is set if mail to it is refused because it leads to
+// itself or to too many addresses.
+func (a *Addresses) aliasProblem(pattern string, to []string) (problem string, loop bool) {
+	if strings.HasPrefix(pattern, "/") && strings.LastIndexByte(pattern, '/') > 0 {
+		return pattern + ": regular expressions are not supported; this matches one address only", false
+	}
+	address, ok := sample(pattern)
+	if !ok {
+		return "", false
+	}
+	found, err := a.resolver.Resolve(address)
+	switch {
+	case errors.Is(err, alias.ErrLoop):
+		return fmt.Sprintf("%s: %v", address, alias.ErrLoop), true
+	case errors.Is(err, alias.ErrTooMany):
+		return fmt.Sprintf("%s: %v", address, alias.ErrTooMany), true
+	case err != nil:
+		return "", false
+	case strings.HasPrefix(address, "any-name@") && len(to) == 1 && to[0][0] == '@':
+		return "", false // a whole domain, whose addresses are unknown
+	}
+	for _, f := range found.Finals {
+		if why := a.problem(f); why != "" {
+			return address + ": " + why, false
+		}
+	}
+	if why := a.Incomplete(address, found.Finals); why != "" {
+		return address + ": " + why, false
+	}
+	return "", false
 }
 
 // sample returns an address that a pattern is for; ok is false if it is for none.
@@ -254,7 +266,7 @@ func (a *Addresses) Loops() map[string]error {
 	return loops
 }
 
-// checkForward finds an account whose forwards keep it from receiving mail.
+// checkForward finds an account that forwards mail to an address without a route.
 func (a *Addresses) checkForward(acc *users.Account, diags *conf.Diagnostics) {
 	if len(acc.Forward) == 0 {
 		return
@@ -263,7 +275,7 @@ func (a *Addresses) checkForward(acc *users.Account, diags *conf.Diagnostics) {
 	if err != nil {
 		return
 	}
-	if why := a.Refused(acc.Name, found.Finals); why != "" {
+	if why := a.Incomplete(acc.Name, found.Finals); why != "" {
 		diags.Warn(conf.Range{Filename: a.cfg.Under("users")}, why,
 			"It forwards its mail. Give the chain a route for such addresses: relay = true and the upstream to the Internet.")
 	}

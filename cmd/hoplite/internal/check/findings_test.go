@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,7 +102,10 @@ func TestFindings(t *testing.T) {
 		{"postmaster without route", "postmaster = \"eve@example.net\"\n" + serving, nil, "no route takes mail for eve@example.net"},
 		{"postmaster", "postmaster = \"ann@example.org\"\n" + serving, map[string]string{"users": "ann@example.org\n"}, ""},
 		{"account without route", serving, map[string]string{"users": "ann@example.com\n"}, "no route takes mail for ann@example.com, although it is an account"},
-		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1:1: a@example.org: a@example.org: address resolves to itself"},
+		{"alias loop", serving, map[string]string{"aliases": "a@example.org b@example.org\nb@example.org a@example.org\n"}, "var/aliases:1:1: a@example.org: address resolves to itself"},
+		{"many aliases with problems", serving, map[string]string{"users": "ann@example.org\n", "aliases": badAliases(25)}, "var/aliases:20:1: warning: a20@example.org: there is no account eve@example.org var/aliases:25:1: warning: 5 more aliases have problems, which are not listed"},
+		{"as many as are listed", serving, map[string]string{"users": "ann@example.org\n", "aliases": badAliases(20)}, "var/aliases:20:1: warning: a20@example.org: there is no account eve@example.org"},
+		{"aliases that can't be read", serving, map[string]string{"users": "ann@example.org\n", "aliases/x": ""}, "var/aliases: the aliases can't be read: is a directory Mail for addresses that the file may contain waits until it can be read."},
 		{"aliases in the order of the file", serving, map[string]string{"users": "ann@example.org\n", "aliases": manyAliases}, "var/aliases:2:1: warning: a2@example.org: there is no account eve@example.org var/aliases:10:1: warning:"},
 		{"no postmaster", strings.Replace(withUp, "postmaster = \"ann@example.org\"\n", "", 1) + upstreamUp + "}\n", nil, "warning: mail for the postmaster has no recipient"},
 		{"sign in a chain", filter("filter \"hops\" {}\nfilter \"arc\" {\n domain = \"example.org\"\n selector = \"s1\"\n}\n"), map[string]string{"dkim/example.org/s1.pem": testKey(t)}, ""},
@@ -110,7 +114,7 @@ func TestFindings(t *testing.T) {
 		{"DANE by a local resolver", toMX("dns {\n server = \"127.0.0.1:53\"\n}\n"), nil, ""},
 		{"DANE by a trusted resolver", toMX("dns {\n server = \"192.0.2.53:53\"\n validates = true\n}\n"), nil, ""},
 		{"recipients beside another mistake", strings.Replace(withUp+upstreamUp+"}\n", "192.0.2.10\"]\n", "192.0.2.10\"]\n conections = 3\n recipients = \"people\"\n", 1), nil, `did you mean "file:people"?`},
-		{"forward without a route", serving, map[string]string{"users": "ann@example.org\n\tforward bob@example.net\n\tforward ann@example.org\n"}, `chain "in" refuses mail for ann@example.org, because it has no route for bob@example.net`},
+		{"forward without a route", serving, map[string]string{"users": "ann@example.org\n\tforward bob@example.net\n\tforward ann@example.org\n"}, `chain "in" delivers mail for ann@example.org only in part: it has no route for bob@example.net`},
 		{"alias without a route for one address", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org ann@example.org, bob@example.net\n"}, `no route takes mail for bob@example.net`},
 		{"forward with a route", out, map[string]string{"users": "ann@example.org\n\tforward bob@example.net\n\tforward ann@example.org\n"}, ""},
 		{"alias to a nonexistent account", serving, map[string]string{"users": "ann@example.org\n", "aliases": "a@example.org eve@example.org\n"}, "a@example.org: there is no account eve@example.org"},
@@ -199,4 +203,13 @@ func TestUnwritableFolders(t *testing.T) {
 	if !strings.Contains(got, "the folder var/queue can't be used: write to var/queue: permission denied") {
 		t.Error(got)
 	}
+}
+
+// badAliases returns aliases whose address does not exist.
+func badAliases(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "a%d@example.org eve@example.org\n", i+1)
+	}
+	return b.String()
 }

@@ -203,7 +203,10 @@ func inspectAccounts(c *config.Config, diags *conf.Diagnostics) {
 	addEach(diags, conf.Range{}, err)
 	_, err = files.Watch(c.Under(c.Aliases), alias.Parse, zerolog.Nop())
 	mistakes, err := alias.Mistakes(err)
-	addEach(diags, conf.Range{}, err)
+	if err != nil {
+		diags.Tolerate(conf.Range{Filename: c.Under(c.Aliases)}, "the aliases can't be read: "+cause(err),
+			strings.TrimSpace("Mail for addresses that the file may contain waits until it can be read. "+rights(err)))
+	}
 	for _, m := range mistakes {
 		diags.Tolerate(lineOf(m.File, m.Line), m.Err.Error(), "Mail to it is refused for the time being.")
 	}
@@ -270,6 +273,14 @@ func writable(dir string) error {
 		}
 		return nil
 	}
+}
+
+// cause returns the reason why a file cannot be read, without its path.
+func cause(err error) string {
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		return failed.Err.Error()
+	}
+	return err.Error()
 }
 
 // plain returns an error's text without the name of the system call.

@@ -197,7 +197,7 @@ func newRun(cfg *config.Config, diags *conf.Diagnostics, q Question, tmp string)
 	r := &run{g: assembly.New(cfg, diags, zerolog.Nop()), q: q, tmp: tmp, throttle: users.NewThrottle(), taken: &ways{}}
 	for _, step := range []func() error{
 		r.g.OpenDNS, r.g.OpenDirectories,
-		func() error { return r.g.OpenDirectory(r.throttle, nil) },
+		func() error { return r.g.OpenDirectory(nil, r.throttle, nil) },
 		r.openHops,
 		func() error { r.g.Known = q.Offers; return nil },
 		r.g.BuildChains,
@@ -238,6 +238,10 @@ func (r *run) serverEnv(l config.MailListener) (relay.Env, error) {
 	env := relay.Env{
 		Hostname: cfg.Hostname, Names: cfg.Names, Log: r.g.Log, Spool: dir, Chain: chain, Trusted: cfg.Trusted,
 		Postmaster: cfg.Postmaster, Addresses: r.g.Directory, DNS: r.g.DNS, Carry: r.g.Carry(chain),
+		Later: r.later,
+		Bounce: func(context.Context, *mail.Transaction, *mail.Message, []mail.Outcome) (mail.Address, error) {
+			return "", nil
+		},
 	}
 	if r.q.User != "" {
 		env.Login = login.NewGate(anyPassword{r.g.Accounts}, r.throttle)

@@ -86,6 +86,13 @@ func (h *dryHandoff) Close() error {
 	return nil
 }
 
+// later replaces the queue of a hop, in which mail for some addresses of an alias
+// waits if the hop refuses them temporarily.
+func (r *run) later(name string, _ bool) mail.Hop {
+	from, _ := mail.ParseAddress(r.q.From)
+	return &dryHop{name: name, from: from, words: "by the queue, because it was refused temporarily", taken: r.taken}
+}
+
 // openHops adds a dry hop for each maildrop and upstream. It uses the real
 // accounts and mailboxes, but only reads them.
 func (r *run) openHops() error {

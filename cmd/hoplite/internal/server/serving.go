@@ -55,12 +55,12 @@ func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, versio
 	}
 	for _, d := range diags.Tolerated() {
 		rt.log.Error().Str("file", d.Where.Filename).Int("line", d.Where.Start.Line).Str("mistake", safe.Log(d.Summary)).
-			Msg("alias with a mistake; mail to it is refused, everything else works")
+			Msg("mistake in the aliases; mail to these addresses is refused or waits, everything else works")
 	}
 	s := &serving{Generation: assembly.New(cfg, diags, rt.log), runtime: rt, version: version, stopAccepting: func() {}}
 	for _, step := range []func() error{
 		s.OpenDNS, s.OpenDirectories,
-		func() error { return s.OpenDirectory(rt.throttle, rt.srs) },
+		func() error { return s.OpenDirectory(rt.directory.Load(), rt.throttle, rt.srs) },
 		s.openCerts, s.leaseStores, s.openUpstreams, s.BuildChains, s.addServices, s.Err,
 	} {
 		if err := step(); err != nil {

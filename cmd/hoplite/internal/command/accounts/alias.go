@@ -116,7 +116,7 @@ func examine(w io.Writer, a *check.Addresses, pattern string) error {
 			terminal.Indent(w, "warning: ", "  ", problem)
 		}
 	}
-	if why := a.Refused(pattern, found.Finals); why != "" {
+	if why := a.Incomplete(pattern, found.Finals); why != "" {
 		terminal.Indent(w, "warning: ", "  ", why)
 	}
 	return nil

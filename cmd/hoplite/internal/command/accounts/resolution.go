@@ -82,7 +82,7 @@ func resolveAddress(a *check.Addresses, address string) resolution {
 	for _, f := range found.Finals {
 		r.Finals = append(r.Finals, final(a, f))
 	}
-	r.Error = a.Refused(address, found.Finals)
+	r.Error = a.Incomplete(address, found.Finals)
 	return r
 }
 
