@@ -56,10 +56,16 @@ func handleCancelUpdate(m *mailbox, c *call) error {
 	if err := c.args.End(); err != nil {
 		return err
 	}
+	unknown := false
 	for _, tag := range tags {
 		if i := m.context(tag); i >= 0 {
 			m.contexts = slices.Delete(m.contexts, i, i+1)
+		} else {
+			unknown = true
 		}
+	}
+	if unknown {
+		return nof("No such search context")
 	}
 	return nil
 }

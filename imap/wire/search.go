@@ -215,7 +215,7 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 	}
 	p.need(form, "RETURN")
 	p.SP()
-	o := ReturnOptions{Given: true}
+	o, hints := ReturnOptions{Given: true}, false
 	p.list(true, func() {
 		switch w := p.word(); w {
 		case "MIN":
@@ -229,14 +229,15 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 		case "SAVE":
 			p.need(SearchRes, w)
 			o.Save = true
-		case "CONTEXT": // a hint that the search will be repeated
+		case "CONTEXT": // the search will be repeated
 			p.need(Context, w)
+			hints = true
 		case "RELEVANCY":
 			p.need(Fuzzy, w)
 			o.Relevancy = true
 		case "UPDATE":
 			p.need(Context, w)
-			o.Update = true
+			o.Update, hints = true, true
 		case "PARTIAL":
 			p.need(Partial, w)
 			if o.Partial.Given() {
@@ -251,7 +252,7 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 	if o.All && o.Partial.Given() {
 		p.fail("ALL and PARTIAL exclude each other")
 	}
-	if !o.Min && !o.Max && !o.All && !o.Count && !o.Save && !o.Partial.Given() {
+	if !o.Min && !o.Max && !o.All && !o.Count && !o.Save && !o.Partial.Given() && !hints {
 		o.All = true // RFC 4731, 3.1
 	}
 	s.Return = o
