@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
+	"flag"
 	"io"
 	"math/big"
 	"os"
@@ -45,8 +46,11 @@ func judged(r *Report) string {
 	return b.String()
 }
 
-// TestCorpus checks that every file has the verdict given in the README.
+// TestCorpus checks that every file has the verdict given in the README, and the
+// report in testdata/reports.txt.
 func TestCorpus(t *testing.T) {
+	golden := readReports(t)
+	var written strings.Builder
 	for _, c := range []struct{ file, want string }{
 		{"rfc4134/4.8.eml", "unsupported signed-data(unsupported unchecked)"},
 		{"rfc4134/4.9.eml", "unsupported signed-data(unsupported unchecked)"},
@@ -111,9 +115,36 @@ func TestCorpus(t *testing.T) {
 			if got := judged(rep); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
-			rep.Print(io.Discard)
+			var text strings.Builder
+			rep.Print(&text)
+			written.WriteString("=== " + c.file + "\n" + text.String() + "\n")
+			if want := golden[c.file]; text.String() != want && !*update {
+				t.Errorf("got\n%s\nwant\n%s", text.String(), want)
+			}
 		})
 	}
+	if *update {
+		if err := os.WriteFile("testdata/reports.txt", []byte(written.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write testdata/reports.txt")
+
+// readReports reads testdata/reports.txt: the text of each file's report.
+func readReports(t *testing.T) map[string]string {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/reports.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := map[string]string{}
+	for block := range strings.SplitSeq("\n"+string(raw), "\n=== ") {
+		name, text, _ := strings.Cut(block, "\n")
+		reports[name] = strings.TrimRight(text, "\n") + "\n"
+	}
+	return reports
 }
 
 // TestRoots checks that with James's root, exactly its three messages verify.

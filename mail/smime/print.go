@@ -3,6 +3,7 @@ package smime
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,11 @@ func (r *Report) Lines() []Line {
 // headline summarises the verdict.
 func (r *Report) headline() string {
 	switch {
+	case r.Verdict == "unsupported" && !r.signed():
+		return "an unsupported kind of S/MIME object: not checked"
 	case r.Verdict != "bad":
+	case !r.signed() && r.Has("unreadable"):
+		return "the S/MIME object cannot be read"
 	case r.Has("mismatch"):
 		// Identities are compared only if every signature is good or
 		// weak.
@@ -78,6 +83,11 @@ func (r *Report) headline() string {
 		return "the signature is valid, but its certificate must not be used for this mail"
 	}
 	return verdictWords[r.Verdict]
+}
+
+// signed reports whether any layer has a signer.
+func (r *Report) signed() bool {
+	return slices.ContainsFunc(r.Layers, func(l *Layer) bool { return len(l.Signers) > 0 })
 }
 
 // certificateFault reports whether every bad signer is bad only because of its
