@@ -113,7 +113,7 @@ func TestACME(t *testing.T) {
 			s.waitFor("the certificate", func() bool { return strings.Contains(smtp().issuer(), "Pebble") })
 
 			var open []*session
-			for range 50 {
+			for range 15 {
 				open = append(open, smtp(), imap())
 			}
 			before := open[0].conn.ConnectionState().PeerCertificates[0]

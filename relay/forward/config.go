@@ -344,6 +344,9 @@ func parseServer(text string) (*server, error) {
 		s.address, s.host = u.Path, "localhost"
 		return &s, nil
 	}
+	if strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
+		return nil, fmt.Errorf("%q: an IPv6 address is written in brackets, as in smtp://[2001:db8::1]:25", text)
+	}
 	if u.Hostname() == "" || u.Path != "" && u.Path != "/" {
 		return nil, fmt.Errorf("%q is not a server, as in smtp://192.0.2.10:25", text)
 	}
