@@ -142,6 +142,7 @@ func TestAuthSources(t *testing.T) {
 	} {
 		cfg := Config{}
 		conf.Defaults(&cfg)
+		c.auth.User = "ann"
 		cfg.Servers, cfg.Auth = []string{"smtps://smtp.example.net"}, &c.auth
 		err := cfg.Check()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
