@@ -52,6 +52,16 @@ func TestCatenateSpendsWork(t *testing.T) {
 	}
 }
 
+func FuzzParseURL(f *testing.F) {
+	f.Add("/a%2Fb/c;UIDVALIDITY=7/;UID=20/;SECTION=1.2.MIME/;PARTIAL=1.2")
+	f.Add("imap://;AUTH=*@host/x/;UID=1")
+	f.Fuzz(func(t *testing.T, text string) {
+		if u, err := parseURL(text, "ann@host"); err == nil && (u.uid == 0 || u.mailbox == "") {
+			t.Errorf("%q: %+v", text, u)
+		}
+	})
+}
+
 func TestParseURL(t *testing.T) {
 	tests := []struct {
 		text    string

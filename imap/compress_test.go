@@ -148,6 +148,26 @@ func TestCompressionBombs(t *testing.T) {
 	}
 }
 
+// Thunderbird for Android ends its commands with a partial flush, which is an
+// empty block rather than a marker.
+func TestCompressPartialFlush(t *testing.T) {
+	c := open(t, Config{}, maildrop.Config{}).login(t)
+	c.compress()
+	raw := c.Conn.(*deflatedConn).Conn
+	for _, command := range []string{"\x4a\x54\xf0\xf3\xf7\x0f\xe0\xe5\x02\x08", "\xa0\x24\x85\x60\x57\x1f\x57\xe7\x10\x05\x4f\x3f\x27\xff\x08\x5e\x2e\x80\x00"} {
+		io.WriteString(raw, command)
+		for {
+			l := c.line()
+			if tag, status, _ := strings.Cut(l, " "); tag != "*" {
+				if !strings.HasPrefix(status, "OK ") {
+					t.Fatal(l)
+				}
+				break
+			}
+		}
+	}
+}
+
 // Data that is not compressed ends the session, not the server.
 func TestCompressCorrupt(t *testing.T) {
 	d := open(t, Config{}, maildrop.Config{})

@@ -15,10 +15,13 @@ const (
 	allWords = 50  // the text contains the words of the string
 )
 
+// maxWords is the maximum number of words in the fuzzy keys of a search.
+const maxWords = 1000
+
 // fuzzyKids returns the keys that must all match for FUZZY k: a string matches if
 // all of its words occur, in any order. The first key, if there are several, is
 // k itself and only determines the relevancy. Keys without a string are exact.
-func (q *query) fuzzyKids(k wire.Key) []wire.Key {
+func (q *query) fuzzyKids(k wire.Key) ([]wire.Key, error) {
 	switch k.Op {
 	case wire.KeyAnd, wire.KeyOr:
 		kids := make([]wire.Key, len(k.Kids))
@@ -31,14 +34,17 @@ func (q *query) fuzzyKids(k wire.Key) []wire.Key {
 		if len(words) < 2 || q.charset != "" && q.charset != "UTF-8" && q.charset != "US-ASCII" {
 			break // other charsets may use the octet of a space in characters
 		}
+		if q.words += len(words); q.words > maxWords {
+			return nil, nof("[LIMIT] Too many words")
+		}
 		kids := []wire.Key{k}
 		for _, w := range words {
 			k.Str = w
 			kids = append(kids, k)
 		}
-		return kids
+		return kids, nil
 	}
-	return []wire.Key{k}
+	return []wire.Key{k}, nil
 }
 
 // matchFuzzy reports whether all words match, and adds the relevancy.

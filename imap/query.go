@@ -23,6 +23,7 @@ type query struct {
 	uidOnly bool  // message numbers are not permitted
 	now     int64 // the reference time for YOUNGER and OLDER
 
+	words  int     // in fuzzy keys
 	scores []uint8 // relevancies by index in the view; nil if not requested
 
 	root  *node
@@ -92,7 +93,10 @@ func (q *query) compile(keys *[wire.KeyOps]searchKey, k *wire.Key) (*node, error
 	}
 	kids := k.Kids
 	if k.Op == wire.KeyFuzzy {
-		kids = q.fuzzyKids(k.Kids[0])
+		var err error
+		if kids, err = q.fuzzyKids(k.Kids[0]); err != nil {
+			return nil, err
+		}
 	}
 	for i := range kids {
 		kid, err := q.compile(keys, &kids[i])

@@ -229,7 +229,7 @@ func (p *Parser) listReturn(l *List) {
 	case "METADATA":
 		p.need(ListMetadata, w)
 		p.SP()
-		l.Metadata = p.entries()
+		l.Metadata = entries(p)
 	default:
 		p.fail("Unknown LIST return option %q", w)
 	}

@@ -110,7 +110,7 @@ func (p *Parser) fetchModifier(f *Fetch) {
 	case "PARTIAL":
 		p.need(Partial, w)
 		p.SP()
-		f.Partial = p.page()
+		f.Partial = page(p)
 	default:
 		p.fail("Unknown FETCH modifier %q", w)
 	}

@@ -26,7 +26,7 @@ var filterKinds = map[string]FilterKind{
 }
 
 // filter reads one mailbox filter.
-func (p *Parser) filter() MailboxFilter {
+func filter(p *Parser) MailboxFilter {
 	w := p.word()
 	kind, ok := filterKinds[w]
 	if !ok {
@@ -56,7 +56,7 @@ func (p *Parser) MultiSearch() MultiSearch {
 	var s MultiSearch
 	if p.keyword("IN") {
 		p.SP()
-		p.list(false, func() { s.In = append(s.In, p.filter()) })
+		p.list(false, func() { s.In = append(s.In, filter(p)) })
 		p.SP()
 	}
 	s.Search = p.Search()

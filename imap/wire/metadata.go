@@ -21,16 +21,16 @@ type GetMetadata struct {
 func (p *Parser) GetMetadata() GetMetadata {
 	g := GetMetadata{MaxSize: math.MaxInt64}
 	if p.peek() == '(' {
-		p.list(false, func() { p.metadataOption(&g) })
+		p.list(false, func() { metadataOption(p, &g) })
 		p.SP()
 	}
 	g.Mailbox = p.AString()
 	p.SP()
-	g.Entries = p.entries()
+	g.Entries = entries(p)
 	return g
 }
 
-func (p *Parser) metadataOption(g *GetMetadata) {
+func metadataOption(p *Parser, g *GetMetadata) {
 	switch w := p.word(); w {
 	case "MAXSIZE":
 		p.SP()
@@ -53,12 +53,12 @@ func (p *Parser) metadataOption(g *GetMetadata) {
 }
 
 // entries reads one entry name, or several in parentheses.
-func (p *Parser) entries() []string {
+func entries(p *Parser) []string {
 	if p.peek() != '(' {
-		return []string{p.entry()}
+		return []string{entry(p)}
 	}
 	var out []string
-	p.list(false, func() { out = append(out, p.entry()) })
+	p.list(false, func() { out = append(out, entry(p)) })
 	return out
 }
 
@@ -67,7 +67,7 @@ const maxEntry = 1000
 
 // entry reads the name of an entry (RFC 5464, 3.2). Names ignore case; the result
 // is in lower case.
-func (p *Parser) entry() string {
+func entry(p *Parser) string {
 	name := strings.ToLower(p.AString())
 	if p.err != nil {
 		return ""
@@ -105,16 +105,16 @@ func (p *Parser) SetMetadata() SetMetadata {
 	s := SetMetadata{Mailbox: p.AString()}
 	p.SP()
 	p.list(false, func() {
-		v := EntryValue{Entry: p.entry()}
+		v := EntryValue{Entry: entry(p)}
 		p.SP()
-		v.Value = p.value()
+		v.Value = value(p)
 		s.Values = append(s.Values, v)
 	})
 	return s
 }
 
 // value reads a string, a literal that may contain NULs, or NIL.
-func (p *Parser) value() []byte {
+func value(p *Parser) []byte {
 	if p.peek() == '~' {
 		return bytes.Clone(p.octets())
 	}

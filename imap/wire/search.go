@@ -103,7 +103,7 @@ func (g Page) Append(b []byte) []byte {
 }
 
 // page reads "first:last" or "-first:-last".
-func (p *Parser) page() Page {
+func page(p *Parser) Page {
 	g := Page{FromEnd: p.take('-')}
 	g.First = p.setNumber(false)
 	p.want(':')
@@ -244,7 +244,7 @@ func (p *Parser) returnOptions(s *Search, form Grammar) {
 				p.fail("PARTIAL given twice")
 			}
 			p.SP()
-			o.Partial = p.page()
+			o.Partial = page(p)
 		default:
 			p.fail("Unknown RETURN option %q", w)
 		}

@@ -246,6 +246,9 @@ func FuzzParser(f *testing.F) {
 		"RETURN (ALL) CHARSET x OR NOT (1 FROM {1}\r\na) SINCE 1-Jan-2000", "(REVERSE DATE) utf-8 ALL", "REFS utf-8 ALL",
 		"(SUBSCRIBED RECURSIVEMATCH) \"\" (a* \"b\") RETURN (STATUS (MESSAGES) CHILDREN)", "x (QRESYNC (1 2 3:4 (5 6)))",
 		"(\\Seen) \"17-Jul-1996 02:44:25 -0700\" UTF8 (", "x (USE (\\Sent))", "(\"a\" \"b\" \"c\" NIL)",
+		"1:* FLAGS (PARTIAL -1:-5 CHANGEDSINCE 2)", "RETURN (PARTIAL 2:1 UPDATE RELEVANCY) FUZZY (TEXT x)", "IN (subtree-one (a b) personal) RETURN (ALL) ALL",
+		"(DEPTH infinity MAXSIZE 5) INBOX (/private/a /shared/b)", "x (/private/a ~{2}\r\n\x00x /shared/b NIL)", "500 1:3", "CATENATE (", "URL /x TEXT ", "1.2.HEADER.FIELDS (a)",
+		"\"\" * RETURN (METADATA (/private/a))",
 	} {
 		f.Add([]byte(s))
 	}
@@ -254,6 +257,8 @@ func FuzzParser(f *testing.F) {
 			func(p *Parser) { p.Fetch() }, func(p *Parser) { p.Store() }, func(p *Parser) { p.Search() }, func(p *Parser) { p.Sort() },
 			func(p *Parser) { p.Thread() }, func(p *Parser) { p.List() }, func(p *Parser) { p.Select() }, func(p *Parser) { p.Append() },
 			func(p *Parser) { p.Create() }, func(p *Parser) { p.ID() }, func(p *Parser) { p.Words() }, func(p *Parser) { p.Initial() },
+			func(p *Parser) { p.MultiSearch() }, func(p *Parser) { p.GetMetadata() }, func(p *Parser) { p.SetMetadata() }, func(p *Parser) { p.Batches() },
+			func(p *Parser) { p.Part(); p.MorePart(); p.Part() }, func(p *Parser) { Section(string(b)) },
 			func(p *Parser) { p.StatusItems(); p.DateTime(); p.NString(); p.ListMailbox() },
 		} {
 			p := NewParser(b, AllForms)
