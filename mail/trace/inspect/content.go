@@ -58,16 +58,20 @@ func readContent(ctx context.Context, in *intake.Input) (*Content, error) {
 		}
 	}
 	if rep.Verdict == "bad" {
-		c.findings = append(c.findings, badSignature(rep.Reason(), in))
+		c.findings = append(c.findings, badSignature(rep, in))
 	}
 	return c, nil
 }
 
-// badSignature returns the finding about an invalid S/MIME signature. A copy
-// that had to be repaired proves nothing about the original message.
-func badSignature(why string, in *intake.Input) trace.Finding {
-	f := trace.Finding{Code: "smime-bad", Severity: trace.Problem, Text: "the S/MIME signature is not valid: " + why,
+// badSignature returns the finding about an invalid S/MIME signature, or an
+// object that cannot be read. A copy that had to be repaired proves nothing
+// about the original message.
+func badSignature(rep *smime.Report, in *intake.Input) trace.Finding {
+	f := trace.Finding{Code: "smime-bad", Severity: trace.Problem, Text: "the S/MIME signature is not valid: " + rep.Reason(),
 		Advice: "the message was changed after it was signed, or is forged; ask the sender to send it again"}
+	if rep.Has("unreadable") {
+		f.Text, f.Advice = "the S/MIME object cannot be read: "+rep.Reason(), "it is damaged or malformed; ask the sender to send it again"
+	}
 	if in.Pasted {
 		f.Severity, f.Advice = trace.Note, "this copy had to be repaired: examine the message as it is stored in the mailbox"
 	}
