@@ -44,7 +44,7 @@ func (s *Server) mayLogin(r *http.Request) string {
 		return "Logging in requires TLS, except at a loopback address of the server itself."
 	case !s.cfg.ReverseProxy:
 		return "This request came through a reverse proxy. Logging in through one requires reverse_proxy = true in the web block."
-	case !strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"):
+	case !forwardedTLS(r):
 		return "Logging in requires TLS: the reverse proxy does not report https in X-Forwarded-Proto."
 	}
 	return ""
@@ -53,7 +53,7 @@ func (s *Server) mayLogin(r *http.Request) string {
 // viaTLS reports whether the browser uses TLS, to this server or to its reverse
 // proxy.
 func (s *Server) viaTLS(r *http.Request) bool {
-	return encrypted(r) || s.cfg.ReverseProxy && onLoopback(r) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+	return encrypted(r) || s.cfg.ReverseProxy && onLoopback(r) && forwardedTLS(r)
 }
 
 // loginAddr returns the address for which failed logins are counted: the
@@ -67,4 +67,11 @@ func (s *Server) loginAddr(r *http.Request) netip.Addr {
 		}
 	}
 	return client(r)
+}
+
+// forwardedTLS reports whether the reverse proxy reports that the client uses
+// TLS. If there are several fields, the client may have sent one of them.
+func forwardedTLS(r *http.Request) bool {
+	protocols := r.Header.Values("X-Forwarded-Proto")
+	return len(protocols) == 1 && strings.EqualFold(protocols[0], "https")
 }

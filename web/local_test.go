@@ -40,6 +40,7 @@ func TestMayLogin(t *testing.T) {
 		{"a known proxy with TLS", "127.0.0.1:4000", false, true, []string{"X-Forwarded-For", "10.0.0.1, 192.0.2.7", "X-Forwarded-Proto", "https"}, "", "192.0.2.7"},
 		{"a known proxy without TLS", "127.0.0.1:4000", false, true, []string{"X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", "http"}, "does not report https", "192.0.2.7"},
 		{"a known proxy that does not say", "127.0.0.1:4000", false, true, []string{"X-Forwarded-For", "192.0.2.7"}, "does not report https", "192.0.2.7"},
+		{"a known proxy that adds to the client's field", "127.0.0.1:4000", false, true, []string{"X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", "https", "X-Forwarded-Proto", "http"}, "does not report https", "192.0.2.7"},
 		{"a client that pretends to be the proxy", "192.0.2.9:4000", false, true, []string{"X-Forwarded-For", "127.0.0.1", "X-Forwarded-Proto", "https"}, "requires TLS", "192.0.2.9"},
 	} {
 		r := httptest.NewRequest("POST", "http://localhost/login", nil)

@@ -35,9 +35,12 @@ func written(a mime.Address) string {
 	return mail.QuoteLocal(a.Local) + "@" + a.Domain
 }
 
-// repliable returns the mailboxes that have a domain.
+// repliable returns the mailboxes with a valid address.
 func repliable(list []mailbox) []mailbox {
-	return slices.DeleteFunc(slices.Clone(list), func(m mailbox) bool { return !strings.Contains(m.addr, "@") })
+	return slices.DeleteFunc(slices.Clone(list), func(m mailbox) bool {
+		_, err := mail.ParseAddress(m.addr)
+		return err != nil || !strings.Contains(m.addr, "@")
+	})
 }
 
 // addresses returns the addresses in a list without display names.

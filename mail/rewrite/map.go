@@ -99,10 +99,27 @@ func (m Map) target(key mail.Pattern) string {
 func (m Map) mailbox(a mime.Address) (mail.Address, bool) {
 	old, err := mail.Join(a.Local, a.Domain)
 	if err != nil {
-		return "", false
+		return m.unparsed(a)
 	}
 	to := m.Apply(old)
 	return to, to != old
+}
+
+// unparsed returns the replacement for an address whose local part is invalid,
+// for example because it is in Latin-1. The octets of the local part are kept.
+func (m Map) unparsed(a mime.Address) (mail.Address, bool) {
+	domain, err := mail.ParseDomain(a.Domain)
+	if err != nil || len(m.to) == 0 {
+		return "", false
+	}
+	switch to := m.target(mail.Pattern("@" + domain)); {
+	case to == "":
+		return "", false
+	case to[0] == '@':
+		return mail.Address(mail.QuoteLocal(a.Local) + to), true
+	default:
+		return mail.Address(to), true
+	}
 }
 
 // list maps the addresses of a field and returns descriptions of the changes.

@@ -52,7 +52,7 @@ func (r *Rules) ReversePath(from mail.Address) mail.Address {
 
 // Message returns m with its sender changed, and a description of the changes.
 // If nothing has to be changed, it returns m itself and an empty description.
-// The error is the refusal of a signed message.
+// The error is the refusal of a signed message, or that of reading it.
 func (r *Rules) Message(m *mail.Message) (changed *mail.Message, words string, err error) {
 	if r == nil {
 		return m, "", nil
@@ -62,7 +62,11 @@ func (r *Rules) Message(m *mail.Message) (changed *mail.Message, words string, e
 	if words == "" {
 		return m, "", nil
 	}
-	if kind := h.signed(); kind != "" {
+	kind, err := h.signed(m)
+	if err != nil {
+		return nil, "", err
+	}
+	if kind != "" {
 		return nil, "", mail.NewReply(550, "5.7.1",
 			"Message is signed (%s), and sending it as %s would break the signature", kind, r.as(h))
 	}
@@ -103,9 +107,8 @@ func changes(f mail.Field) bool { return f.Is("From") || f.Is("Sender") || f.Is(
 
 // header is the information about a header block that rules need.
 type header struct {
-	senders     []senderField
-	signatures  bool // there is a DKIM or ARC signature
-	contentType string
+	senders    []senderField
+	signatures bool // there is a DKIM or ARC signature
 }
 
 // senderField is a From, Sender or Reply-To field.
@@ -133,8 +136,6 @@ func (h *header) read(block []byte, drop []mail.Span, inHead bool) {
 			h.senders = append(h.senders, senderField{f, mime.ParseAddresses(f.Text()), inHead})
 		case f.Is("DKIM-Signature"), f.Is("ARC-Message-Signature"):
 			h.signatures = true
-		case f.Is("Content-Type") && h.contentType == "":
-			h.contentType = f.Text()
 		}
 	}
 }
@@ -146,27 +147,6 @@ func dropped(s mail.Span, drop []mail.Span) bool {
 		}
 	}
 	return false
-}
-
-// signed returns the type of signature that a message has, or "" if it has
-// none.
-func (h *header) signed() string {
-	if h.signatures {
-		return "DKIM"
-	}
-	typ, subtype, params, _ := mime.ParseType(h.contentType)
-	kind := strings.ToLower(typ + "/" + subtype)
-	switch protocol := strings.ToLower(mime.Get(params, "protocol")); {
-	case kind == "multipart/signed" && protocol == "application/pgp-signature":
-		return "OpenPGP"
-	case kind == "multipart/signed":
-		return "S/MIME"
-	case kind == "application/pkcs7-mime" || kind == "application/x-pkcs7-mime":
-		if strings.EqualFold(mime.Get(params, "smime-type"), "signed-data") {
-			return "S/MIME"
-		}
-	}
-	return ""
 }
 
 // fields returns the new From, Sender and Reply-To fields, and a description of

@@ -86,6 +86,14 @@ func TestMessage(t *testing.T) {
 		"unmapped fields keep their octets": {"", lan,
 			"From:   \"A  B\"\n <a@example.net>\nSender: root@host.lan\n",
 			"From:   \"A  B\"\n <a@example.net>\nSender: admin@example.org\n", "root@host.lan -> admin@example.org"},
+		"a local part in Latin-1 is kept": {"", lan,
+			"From: m\xfcller@host.lan\nSender: r\xf6@a.lan\n", "From: \"m\xfcller\"@example.org\nSender: it@example.org\n",
+			"\"m\xfcller\"@host.lan -> \"m\xfcller\"@example.org, \"r\xf6\"@a.lan -> it@example.org"},
+		"an author who cannot be answered": {scanner, nil,
+			"From: m\xfcller@host.lan, b@x.example\n", "Reply-To: b@x.example\nFrom: scanner@example.org\n",
+			"From \"m\xfcller\"@host.lan, b@x.example -> scanner@example.org"},
+		"an author without a readable address": {scanner, nil,
+			"From: <>, @\n", "From: scanner@example.org\n", "From (none) -> scanner@example.org"},
 		"nothing to map": {"", lan, "From: a@example.net\n", "From: a@example.net\n", ""},
 		"mapped, then replaced": {scanner, lan,
 			"From: root@host.lan\n", "Reply-To: admin@example.org\nFrom: scanner@example.org\n",
@@ -160,6 +168,49 @@ func TestSignedMessageIsRefused(t *testing.T) {
 				t.Errorf("unchanged, but refused: %v", err)
 			}
 		})
+	}
+}
+
+// A signature below the top level is not broken either, unless it belongs to an
+// attached message.
+func TestSignedPartIsRefused(t *testing.T) {
+	const signed = "Content-Type: multipart/signed; boundary=s; protocol=\"application/pgp-signature\"\n\n--s\n\nx\n--s\n\ny\n--s--\n"
+	const armor = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nx\n"
+	for name, c := range map[string]struct{ rest, kind string }{
+		"in a mixed":             {"Content-Type: multipart/mixed; boundary=m\n\n--m\n" + signed + "--m\n\nfooter\n--m--\n", "OpenPGP"},
+		"opaque in a mixed":      {"Content-Type: multipart/mixed; boundary=m\n\n--m\nContent-Type: application/pkcs7-mime; smime-type=signed-data\n\nx\n--m--\n", "S/MIME"},
+		"in the text":            {"\n" + armor, "OpenPGP"},
+		"in a long text":         {"\n" + strings.Repeat("x", 32<<10) + "\n" + armor, "OpenPGP"},
+		"quoted":                 {"\n> " + armor, ""},
+		"in an attached message": {"Content-Type: multipart/mixed; boundary=m\n\n--m\nContent-Type: message/rfc822\n\n" + signed + "--m--\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := rules(t, "s@example.org", nil).Message(message(t, "From: a@x.example\n"+c.rest))
+			var reply *mail.Reply
+			if refused := errors.As(err, &reply) && strings.Contains(reply.Text, "signed ("+c.kind+")"); refused != (c.kind != "") || !refused && err != nil {
+				t.Errorf("error %v, want a refusal for %q", err, c.kind)
+			}
+		})
+	}
+}
+
+// The beginning of a signed text is found wherever the pieces end.
+func TestArmor(t *testing.T) {
+	text := "a\n-----BEGIN PGP SIGNED MESSAGE-----\nx"
+	for size := 1; size < len(text); size++ {
+		var a armor
+		for i := 0; i < len(text); i += size {
+			a.Write([]byte(text[i:min(i+size, len(text))]))
+		}
+		if !a.found {
+			t.Errorf("not found in pieces of %d octets", size)
+		}
+	}
+	var a armor
+	a.Write([]byte("-----BEGIN PGP SIGNED MESSAGE----"))
+	a.Write([]byte("\n-----BEGIN PGP MESSAGE-----"))
+	if a.found {
+		t.Error("found where it is not")
 	}
 }
 

@@ -48,6 +48,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkSockets(cfg, diags)
 	checkExposure(cfg, diags)
 	checkUpstreams(cfg, diags)
+	checkOldTLS(cfg, diags)
 	checkSenders(cfg, diags)
 	checkPolicies(cfg, time.Now(), diags)
 	checkPolicyHosts(cfg, diags)
