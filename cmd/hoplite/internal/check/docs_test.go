@@ -3,19 +3,20 @@ package check
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/rs/zerolog"
+	"time"
 
 	"hoplite/cmd/hoplite/internal/config"
-	"hoplite/internal/listen"
 )
 
 // example is a fenced hcl block in a documentation page.
@@ -113,15 +114,29 @@ func frame(text string) string {
 	return text
 }
 
+// rsaCert returns a self-signed certificate and its RSA key.
+func rsaCert(t *testing.T, name string) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0)}
+	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
+}
+
 // exampleData writes the files that the examples refer to: certificate, keys,
 // accounts.
 func exampleData(t *testing.T, data string) {
 	t.Helper()
-	dir := filepath.Join(data, "tls")
-	pair, err := listen.SelfSigned(dir, zerolog.Nop(), "mail.example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -130,10 +145,7 @@ func exampleData(t *testing.T, data string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := os.ReadFile(pair.Cert)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert := rsaCert(t, "mail.example.org")
 	for name, text := range map[string][]byte{
 		"dkim/example.org/s2026.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
 		"partner-ca.pem":             cert,
