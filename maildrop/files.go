@@ -186,6 +186,24 @@ func (d *files) rename(m *Message, dst *maildir.Dir, name string) error {
 	return d.withFile(m, func(at reconcile.File) error { return d.in(at).Rename(at.Name, dst, name) })
 }
 
+// newName gives a file a new base name and returns its name, or "" if the file
+// no longer exists. The name keeps the sizes if they are right.
+func (d *files) newName(f reconcile.File) (string, error) {
+	base, info := maildir.Split(f.Name)
+	st, err := d.in(f).Stat(f.Name)
+	if err == nil {
+		name := maildir.Unique()
+		if size, wire := maildir.Sizes(base); size == st.Size && wire >= 0 {
+			name = maildir.WithSizes(name, size, wire)
+		}
+		name += info
+		if err = d.in(f).Rename(f.Name, d.in(f), name); err == nil {
+			return name, nil
+		}
+	}
+	return "", ignoreMissing(err)
+}
+
 // remove removes a message's file. It is not an error if the file no longer
 // exists.
 func (d *files) remove(m *Message) error {

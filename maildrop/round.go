@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	"hoplite/internal/parallel"
@@ -20,6 +21,9 @@ type round struct {
 	list *lockedList // nil unless the uidlist is locked
 	now  stamp       // stamps taken before the reading
 	scan *scan
+	// missed is set if a file disappeared after the directory was read. The
+	// uidlist may contain its line, so both must be read again.
+	missed bool
 }
 
 // read reads everything, or only the changes since the last reading.
@@ -86,7 +90,33 @@ func (r *round) decide() error {
 			return err
 		}
 	}
-	return r.carryOut(reconcile.Reconcile(&r.known, reading))
+	next, changes, plan := reconcile.Reconcile(&r.known, reading)
+	if plan.Lock {
+		return r.refresh(true) // the uidlist is needed as well
+	}
+	if len(plan.Rename) > 0 {
+		if err := r.renameRevived(plan.Rename); err != nil {
+			return err
+		}
+		next, changes, plan = reconcile.Reconcile(&r.known, reading)
+	}
+	return r.carryOut(next, changes, plan)
+}
+
+// renameRevived gives new base names to files of expunged messages that exist
+// again. A file that another program renamed in the meantime is found by the
+// next reading.
+func (r *round) renameRevived(files []reconcile.File) error {
+	for _, f := range files {
+		name, err := r.newName(f)
+		if err != nil {
+			return fmt.Errorf("rename a message that exists again: %w", err)
+		}
+		if r.scan.r.Rename(f, name); name == "" {
+			r.missed = true
+		}
+	}
+	return nil
 }
 
 // identify sets the UIDVALIDITY and GUID if they are missing from the uidlist.
@@ -130,6 +160,7 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 		return err
 	}
 	next.Drop(&c, vanished)
+	r.missed = r.missed || len(vanished) > 0
 	if r.moveToCur(plan.Assigned) {
 		// Changes made by other programs since the reading are detected once
 		// the directories have settled.
@@ -151,6 +182,9 @@ func (r *round) carryOut(next reconcile.State, c reconcile.Changes, plan reconci
 		if err := r.list.restamp(&f.since); err != nil {
 			return err
 		}
+	}
+	if r.missed {
+		f.since.List, f.settle = index.FileStamp{}, true
 	}
 	if c.Quiet && f.snap.Load() != nil {
 		return nil
@@ -200,16 +234,14 @@ func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 			m.Dates = f.dates.DateLookup
 			return nil
 		}
-		st, err := f.in(fileOf(m)).Stat(m.File)
-		if err == nil && reconcile.Measure(m, st) {
-			m.Size, m.Wire, err = f.measure(m)
-			m.Exact = true
-		}
+		err := r.measureFile(m)
 		if r.list != nil {
 			r.list.touch()
 		}
-		gone[i] = isNot(err)
-		return ignoreMissing(err)
+		if gone[i] = errors.Is(err, ErrNoMessage); gone[i] {
+			return nil
+		}
+		return err
 	})
 	for i, m := range msgs {
 		if gone[i] {
@@ -220,6 +252,24 @@ func (r *round) measureAll(msgs []*Message) (vanished []*Message, err error) {
 		f.dates.msgs = msgs
 	}
 	return vanished, err
+}
+
+// measureFile sets the sizes and dates of a new message. If another program has
+// renamed the file since the directory was read, the message is given the file's
+// current name: a message that is dropped here would be assigned a second UID
+// later.
+func (r *round) measureFile(m *Message) error {
+	return r.withFile(m, func(at reconcile.File) error {
+		if at != fileOf(m) {
+			reconcile.Relocate(m, at)
+		}
+		st, err := r.in(at).Stat(at.Name)
+		if err == nil && reconcile.Measure(m, st) {
+			m.Size, m.Wire, err = r.measure(m)
+			m.Exact = true
+		}
+		return err
+	})
 }
 
 // moveToCur moves messages from new to cur and reports whether it moved any. A

@@ -124,24 +124,15 @@ func (s *scan) resolveTwin(a, b reconcile.File) error {
 	keep, other, verdict := reconcile.Twin(s.known, a, b, as, bs, time.Now())
 	base := maildir.Base(keep.Name)
 	s.r.Files[base] = keep
-	dir, st := s.in(other), bs
-	if other == a {
-		st = as
-	}
 	switch verdict {
 	case reconcile.Unlink:
-		return ignoreMissing(dir.Remove(other.Name))
+		return ignoreMissing(s.in(other).Remove(other.Name))
 	case reconcile.NewName:
-		_, info := maildir.Split(other.Name)
-		fresh := maildir.Unique()
-		if size, wire := maildir.Sizes(base); size == st.Size && wire >= 0 {
-			fresh = maildir.WithSizes(fresh, size, wire)
+		name, err := s.newName(other)
+		if name != "" {
+			s.r.Files[maildir.Base(name)] = reconcile.File{Name: name, New: other.New}
 		}
-		err := dir.Rename(other.Name, dir, fresh+info)
-		if err == nil {
-			s.r.Files[fresh] = reconcile.File{Name: fresh + info, New: other.New}
-		}
-		return ignoreMissing(err)
+		return err
 	}
 	return nil
 }

@@ -102,7 +102,14 @@ func (w *world) look(miss byte) {
 		r.Locked = true
 		next, c, plan = Reconcile(&w.state, r)
 	}
-	if plan.Lock || plan.Err != nil {
+	if len(plan.Rename) > 0 {
+		for _, f := range plan.Rename {
+			w.count++
+			w.rename(r, f, fmt.Sprintf("17%08d.M3P1.h:2,", w.count))
+		}
+		next, c, plan = Reconcile(&w.state, r)
+	}
+	if plan.Lock || len(plan.Rename) > 0 || plan.Err != nil {
 		w.t.Fatalf("with the lock: %+v", plan)
 	}
 	if plan.Rewrite {
@@ -121,6 +128,13 @@ func (w *world) look(miss byte) {
 	}
 	w.check(r, next, c)
 	w.state = next
+}
+
+// rename gives a file another name, on disk and in a reading.
+func (w *world) rename(r *Reading, f File, name string) {
+	delete(w.files, maildir.Base(f.Name))
+	w.files[maildir.Base(name)] = File{Name: name, New: f.New}
+	r.Rename(f, name)
 }
 
 func (w *world) read() *Reading {
@@ -167,6 +181,9 @@ func (w *world) check(r *Reading, next State, c Changes) {
 	}
 	listed := map[string]uint32{}
 	for _, e := range w.list.Entries {
+		if uid, twice := listed[e.Base]; twice {
+			w.t.Errorf("%s has the UIDs %d and %d", e.Base, uid, e.UID)
+		}
 		listed[e.Base] = e.UID
 	}
 	for _, m := range next.Messages {

@@ -27,6 +27,13 @@ func setFlags(m *Message) {
 	m.Flags, m.Keywords = info.Flags, uint64(info.Letters)
 }
 
+// Relocate changes the file name of a message that has not been published yet,
+// and with it the flags.
+func Relocate(m *Message, f File) {
+	m.File, m.New = f.Name, f.New
+	setFlags(m)
+}
+
 // renamed returns a copy of was with a new file name.
 func renamed(was *Message, f File, e maildir.Entry) *Message {
 	// Clone the name so that the block of names containing f.Name is not

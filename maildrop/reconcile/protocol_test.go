@@ -142,6 +142,64 @@ func adopt(s *system) bool {
 	return true
 }
 
+// decide reads with the lock held and reconciles. If the list has not changed
+// since the last reading, it is not read again unless the plan requires it.
+// Measured messages whose files have been renamed in the meantime are dropped,
+// which is the worst that can happen in package maildrop.
+func decide(s *system) bool {
+	v := &s.server
+	v.now = s.disk.version
+	read(true)(s)
+	if v.r.List = nil; v.now != v.stamp {
+		read(true)(s)
+	}
+	v.state.uids = nil
+	v.next, _, v.plan = Reconcile(&v.state, v.r)
+	if v.plan.Lock {
+		read(true)(s)
+	}
+	for _, f := range v.plan.Rename {
+		delete(s.disk.files, maildir.Base(f.Name))
+		s.disk.files["again"+f.Name] = File{Name: "again" + f.Name, New: f.New}
+		v.r.Rename(f, "again"+f.Name)
+	}
+	if len(v.plan.Rename) > 0 {
+		v.next, _, v.plan = Reconcile(&v.state, v.r)
+	}
+	return true
+}
+
+// commit measures the new messages, writes the plan and publishes the state.
+func commit(s *system) bool {
+	v := &s.server
+	var gone []*Message
+	for _, m := range v.plan.Measure {
+		if s.disk.files[m.Base()] != (File{Name: m.File, New: m.New}) {
+			gone = append(gone, m)
+		}
+	}
+	if v.plan.Rewrite {
+		s.disk.lines = v.next.List(nil).Entries
+		s.disk.version++
+	} else {
+		s.disk.append(Lines(v.plan.Assigned)...)
+	}
+	var c Changes
+	v.next.Drop(&c, gone)
+	v.state, v.stamp = v.next, s.disk.version
+	if len(gone) > 0 {
+		v.stamp = -1 // the lines must be read again
+	}
+	v.publish()
+	return true
+}
+
+// unread makes the next reading read the list only if the plan requires it.
+func unread(s *system) bool {
+	s.server.stamp = s.disk.version
+	return true
+}
+
 // publish shows the state to readers and checks that no UID has been
 // reassigned.
 func (v *server) publish() {
@@ -210,6 +268,32 @@ func dovecotAppend(s *system) bool {
 	return true
 }
 
+// deliver moves a new message into new, and flag changes its name, both without
+// the lock.
+func deliver(s *system) bool {
+	s.disk.files["mail"] = File{Name: "mail", New: true}
+	return true
+}
+
+func flag(s *system) bool {
+	if _, ok := s.disk.files["mail"]; ok {
+		s.disk.files["mail"] = File{Name: "mail:2,S"}
+	}
+	return true
+}
+
+// hide and restore make a message's file disappear and appear again, like a
+// reading that misses a file while it is being renamed.
+func hide(s *system) bool {
+	delete(s.disk.files, "first")
+	return true
+}
+
+func restore(s *system) bool {
+	s.disk.files["first"] = File{Name: "first:2,"}
+	return true
+}
+
 func start() *system {
 	s := &system{disk: disk{files: map[string]File{"first": {Name: "first:2,"}}}}
 	s.disk.append(maildir.Entry{UID: 1, Base: "first"})
@@ -256,6 +340,33 @@ func TestProtocol(t *testing.T) {
 		s.programs = [2]program{{steps: ours}, {steps: dovecot}}
 		if w := explore(s, wrongUIDs); w != "" {
 			t.Errorf("%s: %s", name, w)
+		}
+	}
+}
+
+// settle adopts what changed while the lock is held.
+var settle = steps{lock(1), decide, commit, unlock}
+
+// A file that is renamed while its message is being assigned a UID, or that is
+// missing from one reading, never gets a second UID under the same name, even if
+// the list is unchanged and therefore not read again.
+func TestProtocolOfRenamedFiles(t *testing.T) {
+	for name, theirs := range map[string]steps{
+		"a delivery, and a change of its flags": {deliver, flag},
+		"a file that is missing for a moment":   {hide, restore},
+		"both":                                  {deliver, hide, flag, restore},
+		"a message of Dovecot's, then a change": slices.Concat(dovecot, steps{deliver, flag}),
+	} {
+		for which, ours := range map[string]steps{
+			"three rounds":        slices.Concat(settle, settle, settle),
+			"an unchanged list":   slices.Concat(settle, steps{unread}, settle, steps{unread}, settle),
+			"look, settle, store": slices.Concat(look, settle, settle, store),
+		} {
+			s := start()
+			s.programs = [2]program{{steps: ours}, {steps: theirs}}
+			if w := explore(s, wrongUIDs); w != "" {
+				t.Errorf("%s, %s: %s", name, which, w)
+			}
 		}
 	}
 }

@@ -55,6 +55,15 @@ func (r *Reading) Add(f File) (twin File, twice bool) {
 	return twin, twice
 }
 
+// Rename records that f now has the given file name, or that f no longer exists
+// if the name is empty.
+func (r *Reading) Rename(f File, name string) {
+	delete(r.Files, maildir.Base(f.Name))
+	if name != "" {
+		r.Files[maildir.Base(name)] = File{Name: name, New: f.New}
+	}
+}
+
 // MovedBack reports whether new contains a file that is known from cur: either
 // the file was moved there, or a second file has the same base name. In both
 // cases cur must be read as well.

@@ -26,6 +26,11 @@ type Plan struct {
 	// State.List).
 	Assigned []*Message
 	Rewrite  bool
+	// Rename holds files of expunged messages that exist again under a base
+	// name that is still in the uidlist. The caller must pass each to
+	// Reading.Rename with a new base name and call Reconcile again. Nothing
+	// else in the Plan applies then.
+	Rename []File
 	// Pending holds messages whose flags have not been written to their file
 	// names.
 	Pending []*Message
@@ -38,13 +43,22 @@ type Plan struct {
 // decision is needed that another program could make at the same time and the
 // uidlist is not locked, Reconcile returns s and a plan to lock it.
 func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
-	entries, unknown, revived := match(s, r)
-	damaged := r.Damaged || revived
+	entries, unknown, twice, revived := match(s, r)
+	damaged := r.Damaged || twice
+	hidden := r.List == nil && slices.ContainsFunc(unknown, func(f File) bool { return !f.New })
 	if !r.Locked {
 		absent := len(r.Absent(s)) > 0
-		if damaged || len(unknown) > 0 || absent {
-			return *s, Changes{Quiet: true}, Plan{Lock: true, All: absent || r.List != nil}
+		if damaged || len(unknown) > 0 || len(revived) > 0 || absent {
+			return *s, Changes{Quiet: true}, Plan{Lock: true, All: absent || hidden || r.List != nil}
 		}
+	}
+	if hidden {
+		// An unchanged uidlist may contain the line of a file that was missing
+		// when the list was read.
+		return *s, Changes{Quiet: true}, Plan{Lock: true, All: true}
+	}
+	if len(revived) > 0 && !r.KeepNew {
+		return *s, Changes{Quiet: true}, Plan{Rename: revived}
 	}
 	m := merge{old: s.Messages, next: *s, r: r}
 	if r.List != nil {
@@ -70,17 +84,19 @@ func Reconcile(s *State, r *Reading) (State, Changes, Plan) {
 }
 
 // match finds the files without a UID. It also drops invalid lines from the
-// uidlist. If two lines refer to the same file, the last one is valid. An
-// expunged message whose file exists again is assigned a new UID, because
-// clients already consider its UID expunged.
-func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, revived bool) {
+// uidlist: twice is set if several lines refer to the same file, of which the
+// last one is valid. The files in revived have lines of expunged messages. Such
+// a file is assigned a new UID, because clients already consider its UID
+// expunged, and a new base name, because Dovecot never accepts a second UID for
+// a base name without a warning.
+func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, twice bool, revived []File) {
 	if r.List == nil {
 		for base, f := range r.Files {
 			if _, ok := s.names()[base]; !ok {
 				unknown = append(unknown, f)
 			}
 		}
-		return nil, unknown, false
+		return nil, unknown, false, nil
 	}
 	last := make(map[string]uint32, len(r.List.Entries))
 	for _, e := range r.List.Entries {
@@ -90,6 +106,7 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, reviv
 	entries = r.List.Entries
 	stale := func(e maildir.Entry) bool {
 		if last[e.Base] != e.UID {
+			twice = true
 			return true
 		}
 		if !same || e.UID >= s.Next || !r.has(e.Base) {
@@ -98,7 +115,7 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, reviv
 		if _, known := s.Find(e.UID); known {
 			return false
 		}
-		delete(last, e.Base)
+		revived = append(revived, r.Files[e.Base])
 		return true
 	}
 	if i := slices.IndexFunc(entries, stale); i >= 0 {
@@ -109,7 +126,6 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, reviv
 				entries = append(entries, e)
 			}
 		}
-		revived = true
 	}
 	unknown = make([]File, 0, max(len(r.Files)-len(last), 0))
 	for base, f := range r.Files {
@@ -117,7 +133,7 @@ func match(s *State, r *Reading) (entries []maildir.Entry, unknown []File, reviv
 			unknown = append(unknown, f)
 		}
 	}
-	return entries, unknown, revived
+	return entries, unknown, twice, revived
 }
 
 // merge is the state of one run of Reconcile.

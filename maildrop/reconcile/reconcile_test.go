@@ -78,6 +78,7 @@ func TestReconcile(t *testing.T) {
 		r    func(s *State) *Reading
 		// The expected results. lock means a plan that only requests the lock.
 		lock     bool
+		rename   string
 		msgs     string
 		modseq   uint64
 		expunged []uint32
@@ -108,9 +109,9 @@ func TestReconcile(t *testing.T) {
 		{
 			name: "deliveries get UIDs in order of arrival", s: two(),
 			r: func(*State) *Reading {
-				return reading(true, "a:2,", "b:2,S", "new/1700000002.M1P1.h", "new/1700000001.M2P1.h", "1700000001.M1P1.h:2,F")
+				return reading(true, "a:2,", "b:2,S", "new/1700000002.M1P1.h", "new/1700000001.M2P1.h", "new/1700000001.M1P1.h:2,F")
 			},
-			msgs:   "1 a:2, @5\n2 b:2,S @5\n3 1700000001.M1P1.h:2,F @11\n4 new/1700000001.M2P1.h @11\n5 new/1700000002.M1P1.h @11\n",
+			msgs:   "1 a:2, @5\n2 b:2,S @5\n3 new/1700000001.M1P1.h:2,F @11\n4 new/1700000001.M2P1.h @11\n5 new/1700000002.M1P1.h @11\n",
 			modseq: 11, appended: "3 :1700000001.M1P1.h\n4 :1700000001.M2P1.h\n5 :1700000002.M1P1.h\n",
 		},
 		{
@@ -170,7 +171,26 @@ func TestReconcile(t *testing.T) {
 			r: func(s *State) *Reading {
 				return reading(true, "a:2,", "c:2,").list(s, head+"1 :a\n3 :c\n")
 			},
-			msgs: "1 a:2, @5\n4 c:2, @11\n", modseq: 11, appended: "4 :c\n", rewrite: true,
+			rename: "c:2,",
+		},
+		{
+			name: "an expunged message is there again, on a full disk", s: known(7, 4, "1 a:2,"),
+			r: func(s *State) *Reading {
+				r := reading(true, "a:2,", "c:2,").list(s, head+"1 :a\n3 :c\n")
+				r.KeepNew = true
+				return r
+			},
+			msgs: "1 a:2, @5\n", modseq: 10, quiet: true,
+		},
+		{
+			name: "an unknown file in cur, and the list was not read", s: two(),
+			r:    func(*State) *Reading { return reading(true, "a:2,", "b:2,S", "c:2,") },
+			lock: true,
+		},
+		{
+			name: "an unknown file in new, and the list was not read", s: two(),
+			r:    func(*State) *Reading { return reading(true, "a:2,", "b:2,S", "new/c") },
+			msgs: "1 a:2, @5\n2 b:2,S @5\n3 new/c @11\n", modseq: 11, appended: "3 :c\n",
 		},
 		{
 			name: "two lines for one file", s: two(),
@@ -249,7 +269,10 @@ func TestReconcile(t *testing.T) {
 			if plan.Lock != tc.lock {
 				t.Fatalf("lock %v, want %v", plan.Lock, tc.lock)
 			}
-			if tc.lock {
+			if len(plan.Rename) > 0 != (tc.rename != "") || tc.rename != "" && plan.Rename[0].Name != tc.rename {
+				t.Fatalf("rename %v, want %q", plan.Rename, tc.rename)
+			}
+			if tc.lock || tc.rename != "" {
 				return
 			}
 			if got := show(next.Messages); got != tc.msgs {
