@@ -123,8 +123,17 @@ func (f *Folder) place(items []incoming) ([]*Message, error) {
 }
 
 // Expunge removes messages permanently, regardless of their flags, and returns
-// the UIDs of the messages that it removed.
+// the UIDs of the messages that it removed. The removal is durable: concurrent
+// calls share one sync of the directory.
 func (f *Folder) Expunge(uids []uint32) ([]uint32, *Snapshot, error) {
+	done, s, err := f.expunge(uids)
+	if len(done) > 0 {
+		err = errors.Join(err, f.curSync.sync(f.cur))
+	}
+	return done, s, err
+}
+
+func (f *Folder) expunge(uids []uint32) ([]uint32, *Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.sync(); err != nil {
@@ -185,32 +194,38 @@ const flagBatch = 500
 
 // Store changes the flags of messages. It returns the UIDs excluded by the
 // condition and the resulting state. It skips messages that no longer exist.
+// The changes are durable: concurrent calls share one sync of the directory.
 func (f *Folder) Store(uids []uint32, c FlagChange) (modified []uint32, s *Snapshot, err error) {
 	if len(uids) == 0 {
 		s, err = f.Sync()
 		return nil, s, err
 	}
-	for len(uids) > 0 {
+	changed := 0
+	for len(uids) > 0 && err == nil {
 		n := min(flagBatch, len(uids))
-		more, err := f.store(uids[:n], c)
-		modified = append(modified, more...)
-		if err != nil {
-			return modified, f.snap.Load(), err
-		}
+		var skipped []uint32
+		var batch int
+		skipped, batch, err = f.store(uids[:n], c)
+		modified, changed = append(modified, skipped...), changed+batch
 		uids = uids[n:]
 	}
-	return modified, f.snap.Load(), nil
+	if changed > 0 {
+		err = errors.Join(err, f.curSync.sync(f.cur))
+	}
+	return modified, f.snap.Load(), err
 }
 
-func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, err error) {
+// store changes the flags of a batch of messages and returns the number of
+// messages changed.
+func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, changed int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.sync(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	mask, err := f.keywordMask(c.Keywords, c.Mode != Remove)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var done []*Message
 	for _, uid := range uids {
@@ -230,7 +245,7 @@ func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, err erro
 		next := *m
 		next.Flags, next.Keywords = flags, keywords
 		if err := f.renameFlags(&next, m); err != nil {
-			return modified, err
+			return modified, len(done), err
 		}
 		if next.File == "" {
 			continue // no file; the next Sync expunges the message
@@ -238,9 +253,9 @@ func (f *Folder) store(uids []uint32, c FlagChange) (modified []uint32, err erro
 		done = append(done, &next)
 	}
 	if len(done) == 0 {
-		return modified, nil
+		return modified, 0, nil
 	}
-	return modified, f.finish(nil, f.known.SetFlags(done))
+	return modified, len(done), f.finish(nil, f.known.SetFlags(done))
 }
 
 func (c FlagChange) apply(m *Message, mask uint64) (Flags, uint64) {

@@ -28,7 +28,7 @@ func (f *Folder) Copy(uids []uint32, dst *Folder) (Copied, error) {
 }
 
 // Move moves messages to dst. If dst is the same folder, the messages are
-// assigned new UIDs.
+// assigned new UIDs. The move is durable in both folders.
 func (f *Folder) Move(uids []uint32, dst *Folder) (Copied, error) {
 	t := transfer{from: f, to: dst, move: true}
 	return t.run(uids)
@@ -44,8 +44,17 @@ type transfer struct {
 	size  int64
 }
 
-// run performs the transfer while both folders are locked.
+// run performs the transfer. place syncs the destination.
 func (t *transfer) run(uids []uint32) (Copied, error) {
+	c, err := t.locked(uids)
+	if t.move && len(c.From) > 0 && t.from != t.to {
+		err = errors.Join(err, t.from.curSync.sync(t.from.cur))
+	}
+	return c, err
+}
+
+// locked performs the transfer while both folders are locked.
+func (t *transfer) locked(uids []uint32) (Copied, error) {
 	defer lockBoth(t.from, t.to)()
 	if err := errors.Join(t.from.sync(), t.to.sync()); err != nil {
 		return Copied{}, err

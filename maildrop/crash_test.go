@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,20 +59,33 @@ func TestCrashChild(t *testing.T) {
 			fmt.Printf("U %d %d %s\nK %s\n", snap.Validity, m.UID, m.Base(), m.Base())
 		case 3:
 			all := uids(snap)
-			if _, _, err := f.Store(all, FlagChange{Mode: Mode(i / 4 % 2), Flags: Seen}); err != nil {
-				t.Fatal(err)
+			// The other changes sync the disk as well, so most power failures
+			// must occur among changes of flags alone.
+			for j := range 10 {
+				flags := []Flags{Flagged, Flagged | Seen, Flagged | Answered, Flagged | Draft}[j%4]
+				fmt.Printf("f %d\n", flags)
+				_, stored, err := f.Store(all[max(0, len(all)-5):], FlagChange{Mode: Replace, Flags: flags, Keywords: []string{"kept"}})
+				must(t, err)
+				noteFlags(stored)
+				time.Sleep(time.Millisecond)
 			}
 			// Most messages are expunged again, so that the uidlist is
 			// rewritten occasionally.
-			for len(all) > 60 {
+			for len(all) > 10 {
 				fmt.Printf("x %d\n", all[0])
-				if _, _, err := f.Expunge(all[:1]); err != nil {
-					t.Fatal(err)
-				}
-				fmt.Printf("X %d\n", all[0])
+				_, left, err := f.Expunge(all[:1])
+				must(t, err)
+				fmt.Printf("X %d %d\n", all[0], left.ModSeq)
 				all = all[1:]
 			}
 		}
+	}
+}
+
+// noteFlags logs the flags of the last messages, which must survive.
+func noteFlags(s *Snapshot) {
+	for _, m := range s.Messages[max(0, len(s.Messages)-5):] {
+		fmt.Printf("F %d %d %d\n", m.UID, m.Flags, s.ModSeq)
 	}
 }
 
@@ -94,11 +108,16 @@ type ledger struct {
 	uid      map[string]uint32 // by base name
 	base     map[uint32]string
 	leaving  map[uint32]bool
-	labelled map[string]bool // base names with a flag and a keyword
+	labelled map[string]bool  // base names with a flag and a keyword
+	expunged map[uint32]bool  // UIDs that must no longer exist
+	flags    map[uint32]Flags // of the messages changed last
+	next     Flags            // those that were about to be stored
+	modseq   uint64           // the highest one shown
 }
 
 func newLedger() *ledger {
-	return &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}, labelled: map[string]bool{}}
+	return &ledger{stored: map[string]bool{}, uid: map[string]uint32{}, base: map[uint32]string{}, leaving: map[uint32]bool{}, labelled: map[string]bool{},
+		expunged: map[uint32]bool{}, flags: map[uint32]Flags{}}
 }
 
 // live runs a process in dir and kills it after a short time. It calls before
@@ -130,18 +149,31 @@ func (l *ledger) read(t *testing.T, r io.Reader) {
 		case len(f) == 2 && f[0] == "D":
 			l.stored[f[1]] = true
 		case len(f) == 2 && f[0] == "x":
-			var uid uint32
-			fmt.Sscan(f[1], &uid)
-			l.leaving[uid] = true
+			l.leaving[uint32(logged(f[1]))] = true
+		case len(f) == 2 && f[0] == "f":
+			l.next = Flags(logged(f[1]))
+		case len(f) == 3 && f[0] == "X":
+			l.expunged[uint32(logged(f[1]))] = true
+			l.modseq = max(l.modseq, logged(f[2]))
+		case len(f) == 4 && f[0] == "F":
+			if len(l.flags) == 5 {
+				clear(l.flags)
+			}
+			l.flags[uint32(logged(f[1]))] = Flags(logged(f[2]))
+			l.modseq = max(l.modseq, logged(f[3]))
 		case len(f) == 2 && f[0] == "K":
 			l.labelled[f[1]] = true
 		case len(f) == 4 && f[0] == "U":
-			var uid uint32
-			fmt.Sscan(f[2], &uid)
-			l.seen(t, f[1], uid, f[3])
+			l.seen(t, f[1], uint32(logged(f[2])), f[3])
 			l.stored[f[3]] = true
 		}
 	}
+}
+
+// logged returns the value of a logged number.
+func logged(s string) uint64 {
+	n, _ := strconv.ParseUint(s, 10, 64)
+	return n
 }
 
 // seen records the UID of a message, which must never change.
@@ -197,6 +229,12 @@ func (l *ledger) verify(t *testing.T, dir string) (lost int) {
 		if l.labelled[m.Base()] && (m.Flags&Flagged == 0 || !slices.Equal(snap.KeywordNames(m), []string{"kept"})) {
 			t.Errorf("message %d has flags %v and keywords %q", m.UID, m.Flags, snap.KeywordNames(m))
 		}
+		if l.expunged[m.UID] {
+			t.Errorf("message %d was expunged and exists again", m.UID)
+		}
+		if seen, ok := l.flags[m.UID]; ok && m.Flags != seen && m.Flags != l.next {
+			t.Errorf("message %d has flags %v, want %v", m.UID, m.Flags, seen)
+		}
 		if size := int64(len(hello)); m.Wire < size-40 {
 			t.Errorf("message %d has %d octets", m.UID, m.Wire)
 		}
@@ -206,6 +244,10 @@ func (l *ledger) verify(t *testing.T, dir string) (lost int) {
 			lost++
 		}
 	}
+	if snap.ModSeq < l.modseq {
+		t.Errorf("modification sequence %d, %d was shown before", snap.ModSeq, l.modseq)
+	}
+	clear(l.flags)
 	// The index must agree with the Maildir.
 	plain := reopened(t, Env{Data: dir, Log: zerolog.Nop(), NoIndex: true}, func(*Box) {})
 	same := slices.EqualFunc(snap.Messages, plain.Messages, func(a, b *Message) bool {

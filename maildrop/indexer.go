@@ -106,6 +106,13 @@ func (x *indexer) write(known *reconcile.State, head index.Head, c reconcile.Cha
 		x.announced = true
 		return !first
 	}
+	if len(c.Added)+len(c.Flagged)+len(c.Expunged) > 0 {
+		// After a power failure, modification sequences must not be reused.
+		if err := x.log.Guard(); err != nil {
+			x.disable(err)
+			return true
+		}
+	}
 	b := index.Batch{Head: head, Added: c.Added, Flagged: c.Flagged}
 	for _, uid := range c.Expunged {
 		b.Gone = append(b.Gone, index.Gone{UID: uid, ModSeq: known.ModSeq})

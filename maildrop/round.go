@@ -214,7 +214,19 @@ func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished 
 		measured <- err
 	}()
 	err = r.list.write(next, list, lines)
+	r.logAssigned(plan.Assigned)
 	return vanished, errors.Join(<-measured, err)
+}
+
+// logAssigned logs new UIDs, so that a message can be followed from its delivery
+// to its readers.
+func (r *round) logAssigned(msgs []*Message) {
+	if !r.box.store.log.Debug().Enabled() {
+		return
+	}
+	for _, m := range msgs {
+		r.box.store.log.Debug().Str("folder", r.dir.Path()).Uint32("uid", m.UID).Str("file", m.Base()).Msg("UID assigned")
+	}
 }
 
 // measureAll sets the sizes and dates of new messages. When a large folder is

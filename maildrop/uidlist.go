@@ -104,7 +104,9 @@ func (l *lockedList) replace(name string, text []byte) error {
 var errNoBound = errors.New("uidlist header has no modification sequence")
 
 // raise updates the bound for modification sequences in the list's header. It
-// writes in place, so the cost does not depend on the length of the list.
+// writes in place, so the cost does not depend on the length of the list. The
+// bound is durable before a reader is shown a higher modification sequence than
+// the previous bound.
 func (l *lockedList) raise(bound uint64) error {
 	head, err := readHead(l.dir)
 	if err != nil {
@@ -118,7 +120,9 @@ func (l *lockedList) raise(bound uint64) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.WriteAt([]byte(maildir.ModSeqText(bound)), at)
+	if _, err = w.WriteAt([]byte(maildir.ModSeqText(bound)), at); err == nil {
+		err = w.Sync()
+	}
 	return errors.Join(err, w.Close())
 }
 

@@ -5,9 +5,9 @@
 //
 // A folder's index has two files. The log is a sequence of batches, each with a
 // checksum. Reading it from the beginning yields the folder's state; a torn or
-// damaged end is truncated. The cache holds one blob for each message. Neither
-// file is synced to disk: lost data is read from the Maildir again. Start with
-// Log, State and Cache.
+// damaged end is truncated. The cache holds one blob for each message. Their
+// contents are not synced to disk: lost data is read from the Maildir again.
+// Start with Log, State and Cache.
 package index
 
 import (

@@ -41,7 +41,8 @@ type Log struct {
 	live   int64 // approximate size after compaction
 	enc    encoder
 
-	file os.FileInfo // the file that was read; nil before that
+	file    os.FileInfo // the file that was read; nil before that
+	guarded bool        // the mark logOpen is durable
 }
 
 // Errors returned when another process uses the log.
@@ -133,6 +134,24 @@ func (l *Log) reset(file *os.File) error {
 	_, err := file.WriteAt([]byte(logMagic+string(rune(logOpen))), 0)
 	l.size, l.live = int64(logHead), int64(logHead)
 	return err
+}
+
+// Guard makes it durable that the log is open. Otherwise, a power failure could
+// leave behind a closed log without the changes written since it was opened.
+func (l *Log) Guard() error {
+	if l == nil || l.guarded {
+		return nil
+	}
+	file, err := l.handle.Acquire()
+	if err != nil {
+		return fmt.Errorf("sync index: %w", err)
+	}
+	defer l.handle.Release()
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("sync index: %w", err)
+	}
+	l.guarded = true
+	return nil
 }
 
 func mark(file *os.File, c byte) error {
