@@ -208,6 +208,10 @@ func (s *session) authenticated(c *call, a *users.Account, err error) error {
 		if s.ctx.Err() != nil || s.stopping.Load() {
 			return errBye
 		}
+		if errors.Is(err, users.ErrUnavailable) {
+			s.logFailure().Err(err).Str("verdict", "unavailable").Msg("imap login")
+			return nof("[UNAVAILABLE] Temporary authentication failure")
+		}
 		s.log.Info().Err(err).Str("verdict", "failed").Msg("imap login")
 		return nof("[AUTHENTICATIONFAILED] Authentication failed")
 	}

@@ -82,6 +82,8 @@ func loginReply(err error) *mail.Reply {
 		return mail.NewReply(535, "5.7.8", "Authentication failed: wrong username or password")
 	case errors.Is(err, users.ErrThrottled):
 		return mail.NewReply(454, "4.7.0", "Too many failed logins, try again later")
+	case errors.Is(err, users.ErrUnavailable):
+		return &mail.Reply{Code: 454, Enhanced: "4.7.0", Text: "Temporary authentication failure", Cause: err}
 	case errors.As(err, &ours):
 		return mail.NewReply(ours.Code, "", "%s", ours.Message)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

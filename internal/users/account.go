@@ -27,6 +27,9 @@ const Admin = "admin"
 // disclose whether the account exists.
 var ErrBadLogin = errors.New("wrong name or password")
 
+// ErrUnavailable means that a password could not be checked. It may be correct.
+var ErrUnavailable = errors.New("passwords can't be checked now")
+
 // ErrNoAccount is returned by changes to an account that does not exist.
 var ErrNoAccount = errors.New("no such account")
 

@@ -209,6 +209,19 @@ func (a *Accounts) LoginName(name string) string {
 	return mail.Key(name) + "@" + a.first
 }
 
+// MayExist reports whether a login name has an account here, or is in a domain
+// whose users only its authority knows.
+func (a *Accounts) MayExist(name string) bool {
+	full := a.LoginName(name)
+	_, here := a.Account(full)
+	return here || a.authorityOf(full) != nil && users.CheckName(full) == nil
+}
+
+// authorityOf returns the authority for a full address, or nil.
+func (a *Accounts) authorityOf(full string) *Authority {
+	return a.authorities[full[strings.LastIndexByte(full, '@')+1:]]
+}
+
 // SCRAMReady reports whether SCRAM may be announced. An authority needs the
 // password itself.
 func (a *Accounts) SCRAMReady() bool { return len(a.authorities) == 0 && a.Store.SCRAMReady() }
@@ -217,8 +230,8 @@ func (a *Accounts) SCRAMReady() bool { return len(a.authorities) == 0 && a.Store
 // first.
 func (a *Accounts) Verify(ctx context.Context, name, password string) (*users.Account, error) {
 	full := a.LoginName(name)
-	authority, ok := a.authorities[full[strings.LastIndexByte(full, '@')+1:]]
-	if !ok {
+	authority := a.authorityOf(full)
+	if authority == nil {
 		return a.Store.Verify(ctx, name, password)
 	}
 	if own, ok := a.Account(full); ok && len(own.Credentials) > 0 {

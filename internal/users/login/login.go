@@ -84,9 +84,8 @@ func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 }
 
 // Check checks a name and password that were not sent by SASL (POP3 USER and
-// PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or the
-// reason why logins are currently not possible; only the first is counted as a
-// failure.
+// PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or
+// users.ErrUnavailable with the reason; only the first is counted as a failure.
 func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*users.Account, error) {
 	start := time.Now()
 	try, err := g.begin(ctx, c, name)
@@ -103,7 +102,7 @@ func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*use
 		return nil, g.fail(ctx, try, begun)
 	}
 	try.Cancel()
-	return nil, fmt.Errorf("login after %s: %w", time.Since(start).Round(time.Millisecond), err)
+	return nil, fmt.Errorf("%w: login after %s: %w", users.ErrUnavailable, time.Since(start).Round(time.Millisecond), err)
 }
 
 // begin starts an attempt to log in. The reply to a throttled attempt is

@@ -7,8 +7,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/internal/directory"
 	"hoplite/internal/files"
 	"hoplite/internal/users"
+	"hoplite/internal/users/authority"
 	"hoplite/internal/users/login"
 	"hoplite/mail"
 	"hoplite/mail/alias"
@@ -18,8 +20,9 @@ import (
 
 // Directory holds the accounts of a generation, and resolves addresses.
 type Directory struct {
-	// Accounts holds the accounts of the users file.
-	Accounts *users.Store
+	// Accounts holds the accounts of the users file, and the servers that check
+	// passwords for accounts blocks.
+	Accounts *authority.Accounts
 	// Logins checks passwords and slows down clients that guess them.
 	Logins *login.Gate
 
@@ -29,15 +32,20 @@ type Directory struct {
 	srs      *srs.Rewriter // may be nil
 }
 
-// openDirectory reads accounts and aliases. An aliases file that cannot be read
-// does not keep the server from starting: the aliases of previous are used,
-// which may be nil, or mail for the addresses that the file may contain waits.
-// Package check reports the file.
-func openDirectory(cfg *config.Config, previous *Directory, throttle *users.Throttle, rewriter *srs.Rewriter, log zerolog.Logger) (*Directory, error) {
-	accounts, err := users.Open(cfg.Under("users"), cfg.Names(), log)
+// openAccounts reads the accounts, and creates the servers that check passwords.
+func openAccounts(cfg *config.Config, ldap map[string]*directory.Directory, log zerolog.Logger) (*authority.Accounts, error) {
+	store, err := users.Open(cfg.Under("users"), cfg.Names(), log)
 	if err != nil {
 		return nil, err
 	}
+	return authority.NewAccounts(store, cfg.Accounts, authority.Env{Hostname: cfg.Hostname, Data: cfg.Data, Directories: ldap, Log: log})
+}
+
+// openDirectory reads aliases. An aliases file that cannot be read does not keep
+// the server from starting: the aliases of previous are used, which may be nil,
+// or mail for the addresses that the file may contain waits. Package check
+// reports the file.
+func openDirectory(cfg *config.Config, accounts *authority.Accounts, previous *Directory, throttle *users.Throttle, rewriter *srs.Rewriter, log zerolog.Logger) (*Directory, error) {
 	path := cfg.Under(cfg.Aliases)
 	aliases, err := files.Watch(path, alias.Parse, log)
 	if _, err := alias.Mistakes(err); err != nil && previous != nil && previous.path == path {

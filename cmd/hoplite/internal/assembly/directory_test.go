@@ -11,6 +11,7 @@ import (
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/users"
+	"hoplite/internal/users/authority"
 	"hoplite/mail"
 	"hoplite/mail/alias"
 	"hoplite/mail/srs"
@@ -18,7 +19,11 @@ import (
 
 func TestReturnPaths(t *testing.T) {
 	dir := t.TempDir()
-	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"fwd.example"}, zerolog.Nop())
+	store, err := users.Open(filepath.Join(dir, "users"), []string{"fwd.example"}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := authority.NewAccounts(store, nil, authority.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,11 @@ func (g *Generation) OpenDirectories() error {
 // replaces, or nil. If the rewriter is nil, rewritten addresses are not
 // recognised.
 func (g *Generation) OpenDirectory(previous *Directory, throttle *users.Throttle, rewriter *srs.Rewriter) (err error) {
-	g.Directory, err = openDirectory(g.Config, previous, throttle, rewriter, g.Log)
+	accounts, err := openAccounts(g.Config, g.Directories, g.Log)
+	if err != nil {
+		return err
+	}
+	g.Directory, err = openDirectory(g.Config, accounts, previous, throttle, rewriter, g.Log)
 	return err
 }
 
@@ -117,7 +121,7 @@ func (g *Generation) BuildChains() error {
 func (g *Generation) Err() error { return g.diags.Err() }
 
 // Inherit passes the state of the previous generation's filters and upstreams,
-// and the answers of its directories, to those of g.
+// and the answers of its directories and authorities, to those of g.
 func (g *Generation) Inherit(previous *Generation) {
 	for name, up := range g.Upstreams {
 		if old, ok := previous.Upstreams[name]; ok {
@@ -132,6 +136,11 @@ func (g *Generation) Inherit(previous *Generation) {
 	for name, d := range g.Directories {
 		if old, ok := previous.Directories[name]; ok {
 			d.Inherit(old)
+		}
+	}
+	for domain, a := range g.Accounts.Authorities() {
+		if old, ok := previous.Accounts.Authorities()[domain]; ok {
+			a.Inherit(old)
 		}
 	}
 }

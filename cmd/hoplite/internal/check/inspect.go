@@ -23,6 +23,7 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/resolve"
 	"hoplite/internal/users"
+	"hoplite/internal/users/authority"
 	"hoplite/mail/alias"
 	"hoplite/relay/forward"
 	"hoplite/web"
@@ -44,6 +45,14 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 	}
 	for _, d := range c.Directory {
 		inspectDirectory(c, d, diags)
+	}
+	for _, a := range c.Accounts {
+		if diags.Mistakes() > 0 {
+			break // its login may be wrong
+		}
+		if _, err := authority.New(*a, authority.Env{Data: c.Data}); err != nil {
+			diags.Add(a.Attr("ca"), plain(err), rights(err))
+		}
 	}
 	if err := writable(c.Data); err != nil {
 		if _, missing := os.Stat(c.Data); errors.Is(missing, fs.ErrNotExist) {

@@ -78,6 +78,7 @@ func checkNames(cfg *config.Config, diags *conf.Diagnostics) {
 	for i := range cfg.Certificate {
 		certificates = append(certificates, cfg.Certificate[i].Name)
 	}
+	checkAccounts(cfg, diags)
 	for _, u := range cfg.Upstream {
 		if u.Certificate != "" && !slices.Contains(certificates, u.Certificate) {
 			diags.Add(u.Attr("certificate"), fmt.Sprintf("there is no certificate %q", u.Certificate),
@@ -93,6 +94,21 @@ func checkNames(cfg *config.Config, diags *conf.Diagnostics) {
 		case !slices.Contains(upstreams, u.Fallback):
 			diags.Add(u.Attr("fallback"), fmt.Sprintf("there is no upstream %q", u.Fallback), conf.Known(u.Fallback, upstreams, ""))
 		}
+	}
+}
+
+// checkAccounts finds accounts blocks that share a domain or refer to a directory
+// that does not exist.
+func checkAccounts(cfg *config.Config, diags *conf.Diagnostics) {
+	seen := map[string]bool{}
+	for _, a := range cfg.Accounts {
+		if name, ok := a.Directory(); ok {
+			checkDirectory(cfg, name, a.Attr("login"), diags)
+		}
+		if seen[a.Name] {
+			diags.Add(a.Range(), fmt.Sprintf("another accounts block is for %s too", a.Name), "A domain has one server that checks its passwords.")
+		}
+		seen[a.Name] = true
 	}
 }
 

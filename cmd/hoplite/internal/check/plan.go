@@ -51,6 +51,9 @@ func (p plan) all() {
 	for _, d := range cfg.Directory {
 		p.directory(d)
 	}
+	for _, a := range cfg.Accounts {
+		p.accounts(a)
+	}
 }
 
 // say prints indented text; continuation lines are indented further.

@@ -9,6 +9,7 @@ import (
 	"hoplite/internal/conf"
 	"hoplite/internal/directory"
 	"hoplite/internal/listen"
+	"hoplite/internal/users/authority"
 	"hoplite/web"
 )
 
@@ -120,6 +121,19 @@ func (p plan) directory(d *directory.Config) {
 	p.say("    ", "%s, searched below %s %s; schema %s.", strings.Join(strings.Fields(d.URL), ", then "), d.Base, as, d.Schema)
 	p.say("    ", "Answers are kept for %s; while it cannot be asked, for %s. Then recipients are refused temporarily.",
 		conf.FormatDuration(d.KnownFor), conf.FormatDuration(max(d.KnownFor, d.StaleFor)))
+}
+
+// accounts prints which server checks the passwords of a domain.
+func (p plan) accounts(a *authority.Config) {
+	fmt.Fprintln(p.w)
+	p.say("", "accounts %q", a.Name)
+	who := a.Login
+	if name, ok := a.Directory(); ok {
+		who = fmt.Sprintf("directory %q", name)
+	}
+	p.say("    ", "Passwords of accounts here, then those that %s accepts, which are remembered for %s.", who, conf.FormatDuration(a.KnownFor))
+	p.say("    ", "While it cannot be asked: passwords that were correct in the last %s. Other logins fail temporarily.",
+		conf.FormatDuration(max(a.KnownFor, a.StaleFor)))
 }
 
 // logins describes the clients that may send a password in clear text.

@@ -13,6 +13,7 @@ import (
 	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/internal/directory"
+	"hoplite/internal/users/authority"
 	"hoplite/mail"
 	"hoplite/mail/safe"
 	"hoplite/relay/forward"
@@ -26,11 +27,12 @@ const probeTimeout = 30 * time.Second
 // accepts nonexistent recipients.
 func Probe(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 	filters := probeFilters(ctx, w, cfg)
-	directories := probeDirectories(ctx, w, cfg)
+	directories := probeAccounts(ctx, w, cfg)
 	return probeUpstreams(ctx, w, cfg) && filters && directories
 }
 
-func probeDirectories(ctx context.Context, w io.Writer, cfg *config.Config) bool {
+// probeAccounts contacts the directories, and the servers that check passwords.
+func probeAccounts(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 	good := true
 	p := plan{w: w, cfg: cfg}
 	for _, c := range cfg.Directory {
@@ -48,6 +50,22 @@ func probeDirectories(ctx context.Context, w io.Writer, cfg *config.Config) bool
 			continue
 		}
 		p.say("", "directory %q: answers.", c.Name)
+	}
+	for _, c := range cfg.Accounts {
+		if _, ok := c.Directory(); ok {
+			continue
+		}
+		a, err := authority.New(*c, authority.Env{Hostname: cfg.Hostname, Data: cfg.Data})
+		if err == nil {
+			err = a.Probe(ctx)
+		}
+		fmt.Fprintln(w)
+		if err != nil {
+			good = false
+			p.say("", "accounts %q: %s", c.Name, safe.Line(err.Error()))
+			continue
+		}
+		p.say("", "accounts %q: %s can check passwords.", c.Name, c.Login)
 	}
 	return good
 }

@@ -22,6 +22,7 @@ import (
 	"hoplite/internal/directory"
 	"hoplite/internal/listen"
 	"hoplite/internal/stats"
+	"hoplite/internal/users/authority"
 	"hoplite/mail"
 	"hoplite/maildrop"
 	"hoplite/pop3"
@@ -71,6 +72,7 @@ type Config struct {
 	Maildrop    []*maildrop.Config      `hcl:"maildrop,block"`
 	Upstream    []*forward.Config       `hcl:"upstream,block"`
 	Directory   []*directory.Config     `hcl:"directory,block"`
+	Accounts    []*authority.Config     `hcl:"accounts,block"`
 	Policy      []*forward.PolicyConfig `hcl:"policy,block"`
 }
 
@@ -195,16 +197,6 @@ func (c *Config) ClientCertificate(u *forward.Config, log zerolog.Logger) (*list
 		}
 	}
 	return nil, fmt.Errorf("there is no certificate %q", u.Certificate)
-}
-
-// FindDirectory returns the directory called name, or nil.
-func (c *Config) FindDirectory(name string) *directory.Config {
-	for _, d := range c.Directory {
-		if d.Name == name {
-			return d
-		}
-	}
-	return nil
 }
 
 // FindUpstream returns the upstream called name, or nil.

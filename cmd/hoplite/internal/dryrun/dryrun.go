@@ -29,6 +29,7 @@ import (
 	"hoplite/internal/listen"
 	"hoplite/internal/spool"
 	"hoplite/internal/users"
+	"hoplite/internal/users/authority"
 	"hoplite/internal/users/login"
 	"hoplite/mail"
 	"hoplite/relay"
@@ -118,7 +119,7 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, q Que
 		return nil, err
 	}
 	defer r.close()
-	if _, ok := r.g.Accounts.Account(q.User); !ok && q.User != "" {
+	if q.User != "" && !r.g.Accounts.MayExist(q.User) {
 		return nil, fmt.Errorf("there is no account %q: hoplite user list shows all", q.User)
 	}
 	env, err := r.serverEnv(l)
@@ -250,14 +251,16 @@ func (r *run) serverEnv(l config.MailListener) (relay.Env, error) {
 }
 
 // anyPassword accepts every password, so that the client can act as an account.
-type anyPassword struct{ *users.Store }
+type anyPassword struct{ *authority.Accounts }
 
 func (a anyPassword) Verify(_ context.Context, name, _ string) (*users.Account, error) {
-	acc, ok := a.Account(name)
-	if !ok {
+	if acc, ok := a.Account(name); ok {
+		return acc, nil
+	}
+	if !a.MayExist(name) {
 		return nil, users.ErrBadLogin
 	}
-	return acc, nil
+	return &users.Account{Name: a.LoginName(name)}, nil
 }
 
 // resolve returns the resolution of an address.

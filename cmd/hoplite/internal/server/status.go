@@ -25,6 +25,9 @@ func (s *Server) status() state.Status {
 	for _, c := range cfg.Directory {
 		now.Directories = append(now.Directories, state.Directory{Name: c.Name, Health: s.current.Directories[c.Name].Health()})
 	}
+	for _, c := range cfg.Accounts {
+		now.Accounts = append(now.Accounts, state.Accounts{Domain: c.Name, Login: c.Login, Outage: s.current.Accounts.Authorities()[c.Name].Outage()})
+	}
 	for _, leaf := range s.current.certs.Leaves() {
 		c := state.Certificate{Names: leaf.DNSNames, Expires: leaf.NotAfter, SelfSigned: len(cfg.ServerCertificates()) == 0}
 		if len(c.Names) == 0 {

@@ -71,7 +71,10 @@ func (s *serving) webLogin(ctx context.Context, client netip.Addr, name, passwor
 // its main password's keys.
 func (s *serving) webAccount(name string) (a web.Account, stamp string, ok bool) {
 	acc, ok := s.Accounts.Account(name)
-	if !ok {
+	switch {
+	case !ok && s.Accounts.MayExist(name): // only its authority knows the password
+		return web.Account{Name: name}, "", true
+	case !ok:
 		return web.Account{}, "", false
 	}
 	h := sha256.New()

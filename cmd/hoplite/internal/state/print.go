@@ -29,6 +29,7 @@ func (s *Status) Print(w io.Writer, now time.Time) {
 	s.printQueue(w, now)
 	s.printUpstreams(w, now)
 	s.printDirectories(w, now)
+	s.printAccounts(w, now)
 	s.printCertificates(w)
 	s.printBlocks(w, now)
 	fmt.Fprintln(w)
@@ -138,6 +139,21 @@ func (s *Status) printDirectories(w io.Writer, now time.Time) {
 			text = fmt.Sprintf("down for %s (%s); ", Span(now.Sub(d.Since)), d.Reason) + text
 		}
 		terminal.Indent(w, "  "+d.Name+": ", "    ", safe.Line(text))
+	}
+}
+
+func (s *Status) printAccounts(w io.Writer, now time.Time) {
+	if len(s.Accounts) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nAccounts on other servers")
+	for i := range s.Accounts {
+		a := &s.Accounts[i]
+		text := "passwords checked by " + a.Login
+		if !a.Since.IsZero() {
+			text += fmt.Sprintf("; down for %s (%s)", Span(now.Sub(a.Since)), a.Reason)
+		}
+		terminal.Indent(w, "  "+a.Domain+": ", "    ", safe.Line(text))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"hoplite/internal/conf"
 	"hoplite/internal/directory"
+	"hoplite/internal/outage"
 	"hoplite/internal/users"
 	"hoplite/relay/forward"
 	"hoplite/relay/queue"
@@ -33,6 +34,7 @@ type Status struct {
 	Queue        []queue.Load  `json:"queue"`
 	Upstreams    []Upstream    `json:"upstreams"`
 	Directories  []Directory   `json:"directories,omitempty"`
+	Accounts     []Accounts    `json:"accounts,omitempty"`
 	Certificates []Certificate `json:"certificates"`
 	Blocks       []users.Block `json:"blocks"`
 	Disk         Disk          `json:"disk"`
@@ -75,6 +77,13 @@ func NewUpstream(name, mode string, h forward.Health) Upstream {
 type Directory struct {
 	Name string `json:"name"`
 	directory.Health
+}
+
+// Accounts is the state of the server that checks the passwords of a domain.
+type Accounts struct {
+	Domain string `json:"domain"`
+	Login  string `json:"login"`
+	outage.Outage
 }
 
 // Certificate is a certificate in use.
@@ -139,6 +148,11 @@ func (s *Status) Examine(now time.Time) {
 	for i := range s.Directories {
 		if d := &s.Directories[i]; !d.Since.IsZero() {
 			add("directory %s cannot be asked for %s: %s", d.Name, Span(now.Sub(d.Since)), d.Reason)
+		}
+	}
+	for i := range s.Accounts {
+		if a := &s.Accounts[i]; !a.Since.IsZero() {
+			add("passwords of %s cannot be checked for %s: %s", a.Domain, Span(now.Sub(a.Since)), a.Reason)
 		}
 	}
 	for i := range s.Certificates {

@@ -2,6 +2,8 @@ package accounts
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +37,8 @@ func appAdd() *cobra.Command {
 		Use: "add ADDRESS NAME", Short: "Add an app password, and print it", Args: cobra.ExactArgs(2),
 		Long: `Add an app password with a name such as phone or scanner. It is generated and
 printed once, or read from stdin with --stdin. An existing password of the same
-name is not replaced: revoke it first.`,
+name is not replaced: revoke it first. In a domain with an accounts block, the
+user needs no account.`,
 		Example: "  hoplite user app-password add ann@example.org phone",
 	}
 	open := storeFlag(cmd)
@@ -43,11 +46,15 @@ name is not replaced: revoke it first.`,
 	json := command.JSONFlag(cmd.Flags())
 	command.Exits(cmd, "the password was added", "there is no such account, or the name is taken")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		store, found, err := openAccount(cmd, open, args[0])
+		store, err := open(cmd, true)
 		if err != nil {
 			return err
 		}
 		defer store.close()
+		found, err := store.findOrAdd(cmd, args[0])
+		if err != nil {
+			return err
+		}
 		added := appJSON{found.Name, args[1], newPassword()}
 		if *ask {
 			if added.Password, err = readPassword(cmd, found.Name+", "+args[1]); err != nil {
@@ -69,6 +76,18 @@ name is not replaced: revoke it first.`,
 		return printAdded(cmd, json, added)
 	}
 	return cmd
+}
+
+// findOrAdd returns the account named by an argument. If another server checks
+// the passwords of its domain and it has no account here, one without a password
+// is added.
+func (a *accounts) findOrAdd(cmd *cobra.Command, name string) (*users.Account, error) {
+	full := accountName(name)
+	if _, ok := a.Account(name); ok || !slices.Contains(a.elsewhere, full[strings.LastIndexByte(full, '@')+1:]) {
+		return a.find(name)
+	}
+	added := &users.Account{Name: full}
+	return added, a.update(cmd.Context(), func(b *users.Book) error { return b.Add(added) })
 }
 
 func printAdded(cmd *cobra.Command, json *command.JSON, added appJSON) error {

@@ -39,6 +39,8 @@ type accounts struct {
 	*users.Store
 	data  string
 	close func()
+	// elsewhere holds the domains whose passwords another server checks.
+	elsewhere []string
 }
 
 // storeFlag adds -c to a command and returns a function that opens the accounts.
@@ -61,7 +63,11 @@ func storeFlag(cmd *cobra.Command) func(cmd *cobra.Command, changes bool) (*acco
 			cfg.Close()
 			return nil, err
 		}
-		return &accounts{store, cfg.Data, cfg.Close}, nil
+		found := &accounts{Store: store, data: cfg.Data, close: cfg.Close}
+		for _, a := range cfg.Accounts {
+			found.elsewhere = append(found.elsewhere, a.Name)
+		}
+		return found, nil
 	}
 }
 
