@@ -131,10 +131,14 @@ func TestFilesBelongToTheOwner(t *testing.T) {
 
 func TestUnknownSubcommand(t *testing.T) {
 	for line, want := range map[string]string{
-		"user rm":   `unknown command "hoplite user rm": did you mean "hoplite user remove"?`,
-		"queue lst": `unknown command "hoplite queue lst": did you mean "hoplite queue list"?`,
-		"sreve":     `unknown command "hoplite sreve": did you mean "hoplite serve"?`,
-		"box xyzzy": `unknown command "hoplite box xyzzy": see hoplite box --help`,
+		"user rm":           `unknown command "hoplite user rm": did you mean "hoplite user remove"?`,
+		"queue lst":         `unknown command "hoplite queue lst": did you mean "hoplite queue list"?`,
+		"sreve":             `unknown command "hoplite sreve": did you mean "hoplite serve"?`,
+		"queue --jsn":       `unknown flag: --jsn: did you mean --json?`,
+		"box list --xyzzy":  `unknown flag: --xyzzy (see hoplite box list --help)`,
+		"check -z":          `unknown shorthand flag: 'z' in -z (see hoplite check --help)`,
+		"check -c none.hcl": `none.hcl: file does not exist; name the configuration file with -c or $HOPLITE_CONFIG`,
+		"box xyzzy":         `unknown command "hoplite box xyzzy": see hoplite box --help`,
 	} {
 		if out, code := runLine(t, "", strings.Fields(line)...); code != 2 || !strings.Contains(out, want) {
 			t.Errorf("%s: exit %d: %s", line, code, out)

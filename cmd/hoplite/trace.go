@@ -51,7 +51,8 @@ Nothing is sent anywhere, except DNS queries with --dns.
 Instead of a file it accepts a transaction id or a Message-ID, or --from, --to
 and --since, and shows from history what this server did with the message.
 
-Exit status: 0 if there are no findings, 1 with findings, 2 if nothing can be
+Exit status: 0 if there are no findings or only notes, also for a bounce; 1 with
+warnings or problems, and if --diff finds a difference; 2 if nothing can be
 read.`,
 		Example: `  hoplite trace mail.eml
   hoplite trace - < pasted-header.txt

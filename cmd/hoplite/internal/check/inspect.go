@@ -141,7 +141,11 @@ func inspectCerts(c *config.Config, diags *conf.Diagnostics) {
 		pair := listen.Pair{Cert: c.Under(t.Cert), Key: c.Under(t.Key)}
 		for name, file := range map[string]string{"cert": pair.Cert, "key": pair.Key} {
 			if err := readable(file); err != nil {
-				diags.Add(t.Attr(name), name+": "+plain(err), rights(err))
+				hint := rights(err)
+				if errors.Is(err, fs.ErrNotExist) {
+					hint = "Correct the path, which is relative to the data folder. Without certificate blocks, the server creates a self-signed certificate; an acme block obtains one."
+				}
+				diags.Add(t.Attr(name), name+": "+plain(err), hint)
 				pair.Cert = ""
 			}
 		}

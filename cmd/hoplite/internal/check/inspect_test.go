@@ -109,6 +109,7 @@ func TestReferencesAreExamined(t *testing.T) {
 		"var/virtual:2:1: ",
 		"relay.hcl:4:3: cert: var/tls/none.pem: no such file",
 		"relay.hcl:5:3: key: var/tls/none.key: no such file",
+		"Correct the path, which is relative to the data folder.",
 		"relay.hcl:8:3: certificate var/a/self-signed.pem: tls: private key does not match",
 		"relay.hcl:9:3: warning: any user of this machine can read the private key",
 		"relay.hcl:17:5: read roots var/roots.pem",

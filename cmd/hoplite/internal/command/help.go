@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -39,7 +40,21 @@ func annotate(cmd *cobra.Command, key, value string) {
 // command tree is complete.
 func SetUp(root *cobra.Command) {
 	root.SetUsageFunc(func(cmd *cobra.Command) error { writeUsage(cmd.OutOrStdout(), cmd); return nil })
+	root.SetFlagErrorFunc(flagError)
 	checkArguments(root)
+}
+
+// flagError adds a hint to an error about the flags of a command.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown := (*pflag.NotExistError)(nil)
+	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if meant := conf.Suggest(unknown.GetSpecifiedName(), names); meant != "" {
+			return fmt.Errorf("%w: did you mean --%s?", err, meant)
+		}
+	}
+	return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 }
 
 // checkArguments makes a command print its usage if it has the wrong number of

@@ -1,7 +1,9 @@
 package command
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -57,6 +59,9 @@ func SiteFlag(flags *pflag.FlagSet) SiteOpener {
 
 func read(from func(string) (*config.Config, *conf.File, error), path string) (*config.Config, *conf.File, error) {
 	cfg, file, err := from(path)
+	if missing := (*fs.PathError)(nil); errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s: %w; name the configuration file with -c or $HOPLITE_CONFIG", missing.Path, fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("read configuration: %w", err)
 	}
