@@ -61,7 +61,7 @@ func (c *Config) connection() Config {
 	return Config{
 		MX: c.MX, Port: c.Port, Source: c.Source, Family: c.Family, AllowLoopback: c.AllowLoopback,
 		TLS: c.TLS, TLSMin: c.TLSMin, TLSSuites: c.TLSSuites, TLSLegacyUntil: c.TLSLegacyUntil,
-		Auth: auth, Disable: c.Disable, TellClient: c.TellClient, Helo: c.Helo,
+		Auth: auth, Certificate: c.Certificate, Disable: c.Disable, TellClient: c.TellClient, Helo: c.Helo,
 	}
 }
 
@@ -80,7 +80,11 @@ func (e *endpoint) inherit(n *network, old *endpoint) {
 	for _, was := range old.seen() {
 		s := *was.server
 		s.weight = e.server.weight
-		p := n.newPool(&s, was.need)
+		need := requirementFor(n.cfg, &s)
+		if need != was.need {
+			continue
+		}
+		p := n.newPool(&s, need)
 		p.inherit(was)
 		pools = append(pools, p)
 	}

@@ -47,6 +47,7 @@ func TestInherit(t *testing.T) {
 		{"another port", func(c *Config) { c.Servers = []string{"smtp://192.0.2.10:2525"} }, false, false},
 		{"another TLS setting", func(c *Config) { c.TLS = "verify" }, false, true},
 		{"a disabled extension", func(c *Config) { c.Disable = []string{"STARTTLS"} }, false, true},
+		{"a client certificate", func(c *Config) { c.Certificate = "partner" }, false, true},
 		{"a login", func(c *Config) { c.Auth = &AuthConfig{User: "hoplite", Password: "secret"} }, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
