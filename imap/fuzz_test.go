@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"hoplite/internal/users"
 	"hoplite/maildrop"
 )
 
@@ -36,7 +37,8 @@ func FuzzServer(f *testing.F) {
 	for i, s := range seeds {
 		f.Add(byte(i), []byte(s))
 	}
-	d := open(f, Config{AppendLimit: 4096}, maildrop.Config{Quota: 200_000, QuotaMessages: 200})
+	d := openWith(f, Config{AppendLimit: 4096}, maildrop.Config{Quota: 200_000, QuotaMessages: 200},
+		func(a users.Authenticator) users.Authenticator { return impatient{a} })
 	c := d.login(f)
 	c.put("INBOX", `\Seen`, "Subject: one\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\nContent-Type: text/html\n\n<p>y\n--b--\n")
 	c.put("INBOX", "k", "Subject: Re: one\nReferences: <1@x>\n\nz\n")

@@ -3,6 +3,7 @@ package imap
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -72,6 +73,24 @@ func (d *testServer) box(t testing.TB, name string) *client {
 
 func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen.Options)) *testServer {
 	t.Helper()
+	return openWith(t, cfg, box, func(a users.Authenticator) users.Authenticator { return a }, options...)
+}
+
+// impatient reports a wrong password as another error, whose reply is not
+// delayed.
+type impatient struct{ users.Authenticator }
+
+func (i impatient) Verify(ctx context.Context, name, password string) (*users.Account, error) {
+	a, err := i.Authenticator.Verify(ctx, name, password)
+	if errors.Is(err, users.ErrBadLogin) {
+		return nil, errors.New("wrong password")
+	}
+	return a, err
+}
+
+// openWith is like open, with a different check of passwords.
+func openWith(t testing.TB, cfg Config, box maildrop.Config, auth func(users.Authenticator) users.Authenticator, options ...func(*listen.Options)) *testServer {
+	t.Helper()
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
 	must(t, err)
@@ -87,7 +106,7 @@ func open(t testing.TB, cfg Config, box maildrop.Config, options ...func(*listen
 	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
 	must(t, err)
 	works := &Works{}
-	srv := New(cfg, Env{Box: store.Box, Works: works, Gate: login.NewGate(accounts, users.NewThrottle()), Log: logger, Hostname: "mail.example.org"})
+	srv := New(cfg, Env{Box: store.Box, Works: works, Gate: login.NewGate(auth(accounts), users.NewThrottle()), Log: logger, Hostname: "mail.example.org"})
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	opts := listen.Options{Name: "imap", Log: zerolog.Nop(), TLS: listen.NewTLS(certs, listen.Profile{}), Refuse: Refuse}

@@ -33,6 +33,24 @@ type testServer struct {
 
 func open(t testing.TB, cfg Config, options ...func(*listen.Options)) *testServer {
 	t.Helper()
+	return openWith(t, cfg, func(a users.Authenticator) users.Authenticator { return a }, options...)
+}
+
+// impatient reports a wrong password as another error, whose reply is not
+// delayed.
+type impatient struct{ users.Authenticator }
+
+func (i impatient) Verify(ctx context.Context, name, password string) (*users.Account, error) {
+	a, err := i.Authenticator.Verify(ctx, name, password)
+	if errors.Is(err, users.ErrBadLogin) {
+		return nil, errors.New("wrong password")
+	}
+	return a, err
+}
+
+// openWith is like open, with a different check of passwords.
+func openWith(t testing.TB, cfg Config, auth func(users.Authenticator) users.Authenticator, options ...func(*listen.Options)) *testServer {
+	t.Helper()
 	dir := t.TempDir()
 	accounts, err := users.Open(filepath.Join(dir, "users"), []string{"localhost"}, zerolog.Nop())
 	must(t, err)
@@ -43,7 +61,7 @@ func open(t testing.TB, cfg Config, options ...func(*listen.Options)) *testServe
 	must(t, err)
 	certs, err := listen.LoadCerts([]listen.Pair{pair}, zerolog.Nop())
 	must(t, err)
-	srv, err := New(cfg, Env{Box: store.Box, Gate: login.NewGate(accounts, users.NewThrottle()), Log: zerolog.New(bugs{t}), Hostname: "mail.example.org"})
+	srv, err := New(cfg, Env{Box: store.Box, Gate: login.NewGate(auth(accounts), users.NewThrottle()), Log: zerolog.New(bugs{t}), Hostname: "mail.example.org"})
 	must(t, err)
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -502,7 +520,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("STAT\r\nLIST\r\nRETR 1\r\nTOP 2 1\r\nUIDL 3\r\nDELE 1\r\nRSET\r\n"))
 	f.Add([]byte("AUTH PLAIN =\r\nAUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM=\r\n*\r\nLANG\r\nCAPA\r\n"))
 	f.Add([]byte("TOP 1 9999999999999999999\r\nRETR -1\r\nLIST 4294967297\r\nUSER \xff\r\nPASS\r\n"))
-	d := open(f, Config{})
+	d := openWith(f, Config{}, func(a users.Authenticator) users.Authenticator { return impatient{a} })
 	d.put(f, three...)
 	f.Fuzz(func(t *testing.T, input []byte) {
 		for _, before := range []string{"", "USER ann\r\nPASS secret word\r\n"} {
