@@ -25,7 +25,9 @@ func TestHostileChainIsBounded(t *testing.T) {
 		}
 		start := time.Now()
 		tr := Read([]byte(b.String()), Options{Ours: []string{"h1.example"}})
-		if took := time.Since(start); took > 3*time.Second {
+		// A fit of more than polynomial cost takes hours. A machine that is
+		// busy with other tests may need seconds for this one.
+		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
 		if len(tr.Steps) != MaxHops || tr.Dropped != 5 {

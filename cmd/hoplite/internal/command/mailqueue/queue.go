@@ -94,15 +94,18 @@ func (c *queueCmd) filter(ids []string) (queue.Filter, error) {
 			return f, fmt.Errorf("--%s: %w", flag, err)
 		}
 	}
-	for text, into := range map[string]*time.Duration{c.pick.older: &f.Older, c.pick.younger: &f.Younger} {
-		if text == "" {
+	for _, age := range []struct {
+		flag, text string
+		into       *time.Duration
+	}{{"older", c.pick.older, &f.Older}, {"younger", c.pick.younger, &f.Younger}} {
+		if age.text == "" {
 			continue
 		}
-		d, err := conf.ParseDuration(text)
+		d, err := conf.ParseDuration(age.text)
 		if err != nil {
-			return f, err
+			return f, fmt.Errorf("--%s: %w", age.flag, err)
 		}
-		*into = d
+		*age.into = d
 	}
 	return f, nil
 }
