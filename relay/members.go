@@ -29,6 +29,11 @@ func (t *transaction) ask(ctx context.Context, r mail.Rcpt) member {
 	}
 	d := t.run.Rcpt(ctx, &r)
 	if d.Reply != nil {
+		if d.By == "greylist" {
+			if m := t.refusedAnyway(ctx, r); m != nil {
+				return *m
+			}
+		}
 		return member{rcpt: r, refusal: d.Reply, by: d.By, judged: true}
 	}
 	t.discard = t.discard || d.Discard
@@ -40,6 +45,19 @@ func (t *transaction) ask(ctx context.Context, r mail.Rcpt) member {
 		}
 	}
 	return t.add(ctx, r)
+}
+
+// refusedAnyway returns the member if its route or hop refuses it permanently, or
+// nil. A client that waits for the end of greylisting would only learn then that
+// the recipient does not exist.
+func (t *transaction) refusedAnyway(ctx context.Context, r mail.Rcpt) *member {
+	mark := len(t.Envelope.Rcpts)
+	m := t.add(ctx, r)
+	if m.refusal != nil && m.refusal.Permanent() {
+		return &m
+	}
+	t.withdraw(mark)
+	return nil
 }
 
 // add finds the route for r and offers r to the route's hop.

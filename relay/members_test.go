@@ -189,3 +189,37 @@ type closedHop struct{}
 func (closedHop) Open(context.Context, *mail.Transaction) (mail.Handoff, error) {
 	return nil, mail.NewReply(451, "4.3.2", "closed")
 }
+
+// later is a filter that defers every recipient but ann.
+type later struct{}
+
+func (later) AtRcpt(_ context.Context, _ *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
+	if r.To.Local() == "ann" {
+		return filters.Verdict{}, nil
+	}
+	return filters.Verdict{Action: filters.Defer, Reply: mail.NewReply(450, "4.7.1", "come back later")}, nil
+}
+
+// A recipient that does not exist is refused at once instead of greylisted. Other
+// filters are not overruled.
+func TestGreylistedUnknownRecipient(t *testing.T) {
+	for filter, want := range map[string]string{"greylist": "550 5.1.1 no such mailbox", "rate": "450 4.7.1 come back later"} {
+		t.Run(filter, func(t *testing.T) {
+			d := open(t, "smtp", func(_ *Config, e *Env) {
+				e.Chain.Filters = chainOf(filters.Entry{Name: filter, Filter: later{}})
+			})
+			c := d.hello(t)
+			c.say("MAIL FROM:<sender@example.net>", "250")
+			c.say("RCPT TO:<no@example.org>", want)
+			c.say("RCPT TO:<ann@example.org>", "250")
+			c.say("RCPT TO:<bob@example.org>", "450 4.7.1 come back later")
+			c.say("RCPT TO:<late@example.org>", "450 4.7.1 come back later")
+			c.say("DATA", "354")
+			c.say(hi+".", "250")
+			c.say("QUIT", "221")
+			if got := locals(d.boxes); got != "ann" {
+				t.Errorf("delivered to %q", got)
+			}
+		})
+	}
+}
