@@ -62,7 +62,7 @@ func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []
 		return u.refuse(asked, late)
 	}
 	out := make([]mail.Outcome, len(all.rcpts))
-	for _, g := range u.groups(ctx, all.rcpts) {
+	for _, g := range u.groups(ctx, all) {
 		for i, o := range u.deliver(ctx, all.only(g.rcpts), g, next) {
 			out[g.rcpts[i]] = o
 		}
@@ -72,12 +72,14 @@ func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []
 
 // group is a set of recipients with the same servers.
 type group struct {
-	rcpts []int
-	pools []*pool
-	err   *mail.Reply // why there are no servers
+	rcpts    []int
+	pools    []*pool
+	err      *mail.Reply // why there are no servers
+	sessions *sessions   // records new connections; may be nil
 }
 
-func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
+func (u *Upstream) groups(ctx context.Context, p *parcel) []group {
+	rcpts := p.rcpts
 	if u.mx == nil {
 		g := group{}
 		var err error
@@ -95,6 +97,7 @@ func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 		policy *PolicyConfig // a policy may be for one address of the domain
 	}
 	byDestination := map[destination]int{}
+	lax := p.tlsNotRequired()
 	for i, r := range rcpts {
 		d := destination{r.To.ASCIIDomain(), u.net.policies.For(r.To, time.Now())}
 		n, ok := byDestination[d]
@@ -102,7 +105,7 @@ func (u *Upstream) groups(ctx context.Context, rcpts []mail.Rcpt) []group {
 			n = len(groups)
 			byDestination[d] = n
 			g := group{}
-			g.pools, g.err = u.mx.find(ctx, r.To)
+			g.pools, g.sessions, g.err = u.mx.find(ctx, r.To, lax)
 			groups = append(groups, g)
 		}
 		groups[n].rcpts = append(groups[n].rcpts, i)
@@ -137,7 +140,7 @@ func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Up
 	}
 	var last error // why the last server could not be used
 	for _, pool := range g.pools {
-		c, got, err := u.attempt(ctx, pool, p)
+		c, got, err := u.attempt(ctx, pool, p, g.sessions)
 		if err == nil {
 			out := u.outcomes(p, c, got, start)
 			u.rcpts.learn(p, got)
@@ -173,12 +176,15 @@ func (u *Upstream) deliverSome(ctx context.Context, p *parcel, g group, next *Up
 // attempt sends the parcel to one server. A pooled connection that was closed
 // before the transaction began is replaced once, and a server that refuses an
 // extension it offers is tried again without that extension.
-func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel) (*conn, answers, error) {
+func (u *Upstream) attempt(ctx context.Context, pool *pool, p *parcel, record *sessions) (*conn, answers, error) {
 	for fresh := false; ; {
 		if err := pool.resting(); err != nil && p.waits {
 			return nil, nil, err
 		}
 		c, reused, err := pool.take(ctx, u.net.dialer, p.tx.Client, fresh)
+		if !reused && ctx.Err() == nil {
+			record.opened(pool, c, err)
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				pool.failed(err)

@@ -7,10 +7,13 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,7 +21,9 @@ import (
 
 	"hoplite/internal/conf"
 	"hoplite/internal/resolve"
+	"hoplite/mail/tlsrpt"
 	"hoplite/relay/forward/mtasts"
+	"hoplite/relay/forward/tlsresults"
 )
 
 // signedZone answers DNS queries with and without DNSSEC.
@@ -73,6 +78,7 @@ func TestDestination(t *testing.T) {
 		want     string
 		proof    string
 		logged   bool // the use of a temporary policy is logged
+		message  string
 	}{
 		"nothing":                         {want: "250", proof: "TLS 1.3, certificate not verified"},
 		"nothing, clear":                  {clear: true, want: "250", proof: "clear text"},
@@ -109,6 +115,9 @@ func TestDestination(t *testing.T) {
 			proof: `clear text, allowed by policy "example.net" until 2999-12-31`, logged: true},
 		"temporary policy that requires":  {own: &PolicyConfig{TLS: "require", Until: "2999-12-31"}, clear: true, want: "451 4.7.5"},
 		"temporary policy that has ended": {own: &PolicyConfig{TLS: "off", Until: "2026-01-01"}, tlsa: record(3, stranger), want: "451 4.7.5"},
+		"TLS not required, bad DANE":      {tlsa: record(3, stranger), message: "TLS-Required: No\r\n", want: "250", proof: "TLS 1.3, certificate not verified, not required by the message"},
+		"TLS not required, own policy":    {own: &PolicyConfig{TLS: "verify"}, tlsa: record(3, stranger), message: "TLS-Required: no\r\n", want: "451 4.7.5"},
+		"TLS required, bad DANE":          {tlsa: record(3, stranger), message: "TLS-Required: Yes\r\n", want: "451 4.7.5"},
 		"MX bogus":                        {bogus: []string{"example.net"}, want: "451 4.4.3"},
 	}
 	for name, tt := range tests {
@@ -161,7 +170,14 @@ func TestDestination(t *testing.T) {
 			} else {
 				u.mx.sts = nil
 			}
-			out := handOver(t, u, "Subject: x\r\n\r\n", "ann@example.net")
+			path := filepath.Join(t.TempDir(), "results.json")
+			if u.mx.results, err = tlsresults.Open(path); err != nil {
+				t.Fatal(err)
+			}
+			out := handOver(t, u, tt.message+"Subject: x\r\n\r\n", "ann@example.net")
+			if got := counted(t, u.mx.results, path); got != sessionResults[name] {
+				t.Errorf("counted %q, want %q", got, sessionResults[name])
+			}
 			if got := out[0].Reply.String(); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
@@ -176,6 +192,68 @@ func TestDestination(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sessionResults holds what TestDestination counts for reports.
+var sessionResults = map[string]string{
+	"nothing":                         "no-policy-found ok",
+	"nothing, clear":                  "no-policy-found starttls-not-supported",
+	"DANE":                            "tlsa ok",
+	"DANE, another key":               "tlsa validation-failure",
+	"DANE, no STARTTLS":               "tlsa starttls-not-supported",
+	"DANE, MX not signed":             "no-policy-found ok",
+	"DANE, address not signed":        "no-policy-found ok",
+	"DANE, TLSA bogus":                "tlsa dnssec-invalid",
+	"DANE, unusable":                  "no-policy-found ok",
+	"DANE, unusable, clear":           "no-policy-found starttls-not-supported",
+	"DANE satisfies verify":           "tlsa ok",
+	"STS":                             "sts ok",
+	"STS, bad certificate":            "sts certificate-not-trusted",
+	"STS, no STARTTLS":                "sts starttls-not-supported",
+	"STS, other server":               "sts validation-failure",
+	"STS testing, bad certificate":    "sts certificate-not-trusted",
+	"STS testing, other server":       "sts validation-failure, certificate-not-trusted",
+	"DANE wins over STS":              "tlsa ok",
+	"DANE wins over STS, another key": "tlsa validation-failure",
+	"own policy, bad certificate":     "no-policy-found certificate-not-trusted",
+	"own policy":                      "no-policy-found ok",
+	"own policy, no STARTTLS":         "no-policy-found starttls-not-supported",
+	"own policy, TLS is off":          "no-policy-found certificate-not-trusted",
+	"own policy and DANE":             "tlsa ok",
+	"own policy and bad DANE":         "tlsa validation-failure",
+	"temporary policy that has ended": "tlsa validation-failure",
+	"TLS not required, own policy":    "",
+	"TLS required, bad DANE":          "tlsa validation-failure",
+}
+
+// counted returns the policy types and results that were counted.
+func counted(t *testing.T, s *tlsresults.Store, path string) string {
+	t.Helper()
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	var days map[string]map[string][]tlsrpt.PolicyResult
+	if err := json.Unmarshal(b, &days); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, domains := range days {
+		for _, r := range domains["example.net"] {
+			var list []string
+			if r.Summary.Successful > 0 {
+				list = append(list, "ok")
+			}
+			for _, f := range r.Failures {
+				list = append(list, string(f.Result))
+			}
+			all = append(all, string(r.Policy.Type)+" "+strings.Join(list, ", "))
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // A policy host that resolves to an address on this machine is not contacted.

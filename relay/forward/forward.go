@@ -28,6 +28,7 @@ import (
 	"hoplite/internal/resolve"
 	"hoplite/mail"
 	"hoplite/mail/rewrite"
+	"hoplite/relay/forward/tlsresults"
 )
 
 // Env holds an upstream's dependencies on the rest of the program.
@@ -47,6 +48,9 @@ type Env struct {
 	Own func(host string) bool
 	// Policies holds the requirements for destinations found by MX.
 	Policies Policies
+	// Results counts the results of TLS sessions with servers found by MX. It may be
+	// nil.
+	Results *tlsresults.Store
 	// Certificate is sent to servers that ask for one. It may be nil.
 	Certificate *listen.Certs
 	// Directories holds the directories that recipients may refer to, by name.
@@ -245,7 +249,7 @@ func (u *Upstream) poolsFor(ctx context.Context, domain string) ([]*pool, error)
 	if u.mx == nil {
 		return u.servers.pools(ctx)
 	}
-	pools, refusal := u.mx.find(ctx, mail.Address("postmaster@"+domain))
+	pools, _, refusal := u.mx.find(ctx, mail.Address("postmaster@"+domain), false)
 	if refusal != nil {
 		return nil, refusal
 	}

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,8 +16,10 @@ import (
 
 	"hoplite/internal/resolve"
 	"hoplite/mail"
+	"hoplite/mail/tlsrpt"
 	"hoplite/relay/forward/dane"
 	"hoplite/relay/forward/mtasts"
+	"hoplite/relay/forward/tlsresults"
 )
 
 // maxExchangers is the maximum number of addresses tried for one domain.
@@ -24,45 +27,52 @@ const maxExchangers = 10
 
 // exchangers finds the mail servers of other domains in DNS.
 type exchangers struct {
-	net   *network
-	own   func(host string) bool // nil: no host is this server
-	sts   *mtasts.Cache          // nil: MTA-STS is not used
-	pools *lru.Cache[poolKey, *pool]
+	net *network
+	own func(host string) bool // nil: no host is this server
+	sts *mtasts.Cache          // nil: MTA-STS is not used
+	// results counts the results of TLS sessions; nil: they are not counted.
+	results *tlsresults.Store
+	pools   *lru.Cache[poolKey, *pool]
 }
 
 // maxMXPools is the maximum number of servers with a pool.
 const maxMXPools = 2000
 
 func newExchangers(n *network, env Env) *exchangers {
-	x := &exchangers{net: n, own: env.Own, sts: n.newSTS(env)}
+	x := &exchangers{net: n, own: env.Own, sts: n.newSTS(env), results: env.Results}
 	x.pools, _ = lru.NewWithEvict(maxMXPools, func(_ poolKey, p *pool) { p.close() })
 	return x
 }
 
 // find looks up the servers of an address's domain (RFC 5321, 5.1) and the
 // requirements on connections to them. It returns their pools in the order in
-// which they are tried.
-func (x *exchangers) find(ctx context.Context, to mail.Address) ([]*pool, *mail.Reply) {
+// which they are tried, and the recorder of their TLS sessions. If lax is set, the
+// message asks to be delivered even without TLS (TLS-Required: No, RFC 8689).
+func (x *exchangers) find(ctx context.Context, to mail.Address, lax bool) ([]*pool, *sessions, *mail.Reply) {
 	if _, literal := to.Literal(); literal {
-		return nil, mail.NewReply(550, "5.1.2", "mail to address literals is not relayed")
+		return nil, nil, mail.NewReply(550, "5.1.2", "mail to address literals is not relayed")
 	}
-	d := destination{x: x, domain: to.ASCIIDomain(), own: x.net.policies.For(to, time.Now())}
+	d := destination{x: x, domain: to.ASCIIDomain(), lax: lax, own: x.net.policies.For(to, time.Now())}
 	hosts, authentic, reply := x.hosts(ctx, d.domain)
 	if reply != nil {
-		return nil, reply
+		return nil, nil, reply
 	}
-	replaced := d.own != nil && d.own.Until != ""
+	replaced := lax || d.own != nil && d.own.Until != ""
 	d.authentic = authentic && x.net.cfg.TLS != "off" && !replaced
 	if x.sts != nil && !replaced {
 		d.policy, d.sts = x.sts.Lookup(ctx, d.domain)
 	}
+	if x.results != nil && !replaced {
+		d.watch()
+	}
 	for _, host := range hosts {
 		d.add(ctx, host)
 		if len(d.pools) >= maxExchangers {
-			return d.pools[:maxExchangers], nil
+			return d.pools[:maxExchangers], d.sessions, nil
 		}
 	}
-	return d.result()
+	pools, reply := d.result()
+	return pools, d.sessions, reply
 }
 
 // destination is the state of a search for the servers of one domain.
@@ -73,6 +83,8 @@ type destination struct {
 	sts       bool // the domain has an MTA-STS policy
 	policy    mtasts.Policy
 	own       *PolicyConfig // our policy for the destination; nil: none
+	lax       bool          // the message does not require TLS
+	sessions  *sessions     // nil: not recorded
 
 	pools     []*pool
 	temporary error // why a server could not be looked up
@@ -95,11 +107,15 @@ func (d *destination) add(ctx context.Context, host string) {
 		records, base, err := dane.Lookup(ctx, d.x.net.dns, h.name, host, d.x.net.cfg.Port)
 		if err != nil {
 			d.temporary = err // continuing without it would help an attacker
+			d.sessions.refused(tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: d.domain, MX: tlsrpt.Strings{host}}, tlsrpt.DNSSECInvalid, host, nil)
 			return
 		}
 		if raised = !records.None(); raised {
 			need = need.withDANE(records, base, host, d.domain)
 		}
+	}
+	if d.sts && !raised && !d.policy.Allows(host) && d.sessions != nil {
+		d.sessions.refused(d.sessions.stsPolicy(), tlsrpt.ValidationFailure, host, nil)
 	}
 	if d.sts && !raised && d.policy.Mode == mtasts.Enforce {
 		if !d.policy.Allows(host) {
@@ -108,6 +124,9 @@ func (d *destination) add(ctx context.Context, host string) {
 		}
 		need = need.withSTS()
 	}
+	if d.lax && need.least == clearText {
+		need.policy = "not required by the message"
+	}
 	if d.own != nil {
 		need = need.withPolicy(d.own)
 	}
@@ -115,6 +134,30 @@ func (d *destination) add(ctx context.Context, host string) {
 		if d.x.net.mayConnect(a) {
 			d.pools = append(d.pools, d.x.pool(host, a, need))
 		}
+	}
+}
+
+// watch prepares the recording of TLS sessions, and records that the MTA-STS
+// policy could not be fetched.
+func (d *destination) watch() {
+	d.sessions = &sessions{add: d.x.results.Add, domain: d.domain}
+	if d.sts {
+		d.sessions.sts = &d.policy
+		return
+	}
+	if d.x.sts == nil {
+		return
+	}
+	err := d.x.sts.Failed(d.domain)
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case err == nil:
+	case errors.Is(err, mtasts.ErrInvalid):
+		d.sessions.refused(d.sessions.stsPolicy(), tlsrpt.STSPolicyInvalid, "", err)
+	case errors.As(err, &certificate):
+		d.sessions.refused(d.sessions.stsPolicy(), tlsrpt.STSWebPKIInvalid, "", err)
+	default:
+		d.sessions.refused(d.sessions.stsPolicy(), tlsrpt.STSFetchError, "", err)
 	}
 }
 

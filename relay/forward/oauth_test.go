@@ -133,12 +133,12 @@ func TestAuthSources(t *testing.T) {
 		auth AuthConfig
 		want string
 	}{
-		"password":            {AuthConfig{Password: "x"}, ""},
-		"oauth2":              {AuthConfig{OAuth2: app}, ""},
-		"none":                {AuthConfig{}, "neither password, token_file nor oauth2"},
-		"two":                 {AuthConfig{TokenFile: "f", OAuth2: app}, "token_file and oauth2: choose one"},
-		"mistakes in oauth2":  {AuthConfig{OAuth2: &oauth.Config{ClientID: "a", ClientSecret: "s"}}, "token_url"},
-		"password and oauth2": {AuthConfig{Password: "x", OAuth2: app}, "password and oauth2: choose one"},
+		"password":            {AuthConfig{User: "ann", Password: "x"}, ""},
+		"oauth2":              {AuthConfig{User: "ann", OAuth2: app}, ""},
+		"none":                {AuthConfig{User: "ann"}, "neither password, token_file nor oauth2"},
+		"two":                 {AuthConfig{User: "ann", TokenFile: "f", OAuth2: app}, "token_file and oauth2: choose one"},
+		"mistakes in oauth2":  {AuthConfig{User: "ann", OAuth2: &oauth.Config{ClientID: "a", ClientSecret: "s"}}, "token_url"},
+		"password and oauth2": {AuthConfig{User: "ann", Password: "x", OAuth2: app}, "password and oauth2: choose one"},
 	} {
 		cfg := Config{}
 		conf.Defaults(&cfg)

@@ -237,7 +237,7 @@ func TestExchangers(t *testing.T) {
 		"dead.example":       "451 4.4.3",
 		"[192.0.2.9]":        "550 5.1.2",
 	} {
-		pools, refusal := u.mx.find(context.Background(), mail.Address("x@"+domain))
+		pools, _, refusal := u.mx.find(context.Background(), mail.Address("x@"+domain), false)
 		var list []string
 		for _, p := range pools {
 			list = append(list, p.server.address)

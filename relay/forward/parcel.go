@@ -2,6 +2,7 @@ package forward
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"hoplite/mail"
@@ -74,4 +75,18 @@ func (a answers) deferred() []int {
 		}
 	}
 	return list
+}
+
+// tlsNotRequired reports whether the message asks to be delivered even if DANE or
+// MTA-STS would prevent it (RFC 8689, 5). REQUIRETLS has precedence.
+func (p *parcel) tlsNotRequired() bool {
+	if p.tx.Envelope.RequireTLS {
+		return false
+	}
+	for f := range mail.Fields(p.msg.Head) {
+		if f.Is("TLS-Required") {
+			return strings.EqualFold(f.Text(), "No")
+		}
+	}
+	return false
 }

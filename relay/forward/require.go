@@ -212,6 +212,15 @@ func verify(state tls.ConnectionState, name string, roots *x509.CertPool) error 
 	return nil
 }
 
+// certificateDoubt is a problem with a certificate in plain language, with its cause.
+type certificateDoubt struct {
+	text  string
+	cause error
+}
+
+func (d *certificateDoubt) Error() string { return d.text }
+func (d *certificateDoubt) Unwrap() error { return d.cause }
+
 // certificateError describes the problem with a certificate in plain language.
 func certificateError(leaf *x509.Certificate, name string, err error) error {
 	var (
@@ -221,13 +230,13 @@ func certificateError(leaf *x509.Certificate, name string, err error) error {
 	)
 	switch now := time.Now(); {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil && now.Before(invalid.Cert.NotBefore):
-		return fmt.Errorf("the certificate of %s is not valid before %s", name, invalid.Cert.NotBefore.UTC().Format(time.DateTime))
+		return &certificateDoubt{fmt.Sprintf("the certificate of %s is not valid before %s", name, invalid.Cert.NotBefore.UTC().Format(time.DateTime)), err}
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
-		return fmt.Errorf("the certificate of %s expired on %s", name, invalid.Cert.NotAfter.UTC().Format(time.DateOnly))
+		return &certificateDoubt{fmt.Sprintf("the certificate of %s expired on %s", name, invalid.Cert.NotAfter.UTC().Format(time.DateOnly)), err}
 	case errors.As(err, &host):
-		return fmt.Errorf("the certificate is for %s, not for %s", certificateNames(leaf), name)
+		return &certificateDoubt{fmt.Sprintf("the certificate is for %s, not for %s", certificateNames(leaf), name), err}
 	case errors.As(err, &unknown):
-		return fmt.Errorf("the certificate of %s is not signed by a trusted authority", name)
+		return &certificateDoubt{fmt.Sprintf("the certificate of %s is not signed by a trusted authority", name), err}
 	}
 	return fmt.Errorf("the certificate of %s is not valid: %w", name, err)
 }

@@ -3,6 +3,7 @@ package mtasts
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -33,8 +34,10 @@ type entry struct {
 	ID      string    `json:"id"`
 	Policy  Policy    `json:"policy"`
 	Fetched time.Time `json:"fetched"`
-	// asked is the time of the last attempt to fetch the policy.
-	asked time.Time
+	// asked is the time of the last attempt to fetch the policy, and failed its
+	// error.
+	asked  time.Time
+	failed error
 }
 
 const (
@@ -76,14 +79,23 @@ func (c *Cache) Lookup(ctx context.Context, domain string) (p Policy, ok bool) {
 		return e.valid(now)
 	}
 	e.asked = now
-	if policy, err := c.fetch(ctx, domain); err == nil {
+	policy, err := c.fetch(ctx, domain)
+	if e.failed = err; err == nil {
 		e.ID, e.Policy, e.Fetched = id, policy, now
-		c.put(domain, e, true)
-	} else {
-		c.put(domain, e, false)
 	}
+	c.put(domain, e, err == nil)
 	return e.valid(now)
 }
+
+// Failed returns the error of the last attempt to fetch a domain's policy. An
+// invalid policy is an [ErrInvalid].
+func (c *Cache) Failed(domain string) error {
+	e, _ := c.get(domain)
+	return e.failed
+}
+
+// ErrInvalid means that a domain's policy file is not a valid policy.
+var ErrInvalid = errors.New("invalid policy")
 
 // valid returns the policy if it has not expired. Setting the clock back does
 // not make a policy valid for longer than its max_age.
@@ -134,7 +146,11 @@ func (c *Cache) fetch(ctx context.Context, domain string) (Policy, error) {
 	if len(b) > maxPolicySize {
 		return Policy{}, fmt.Errorf("%s: larger than %d octets", url, maxPolicySize)
 	}
-	return ParsePolicy(string(b))
+	p, err := ParsePolicy(string(b))
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return p, nil
 }
 
 // load reads the file. Policies that cannot be read are fetched again.

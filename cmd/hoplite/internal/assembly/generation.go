@@ -24,6 +24,7 @@ import (
 	"hoplite/mail/srs"
 	"hoplite/maildrop"
 	"hoplite/relay"
+	"hoplite/relay/forward/tlsresults"
 )
 
 // Generation holds the parts described by one configuration. They are created
@@ -38,6 +39,8 @@ type Generation struct {
 	*Hops
 	// Chains holds the chains with their filters and routes, by name.
 	Chains map[string]*relay.Chain
+	// Results counts the results of TLS sessions with upstreams. It may be nil.
+	Results *tlsresults.Store
 
 	diags *conf.Diagnostics
 }

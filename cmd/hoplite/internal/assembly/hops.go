@@ -60,7 +60,7 @@ func (g *Generation) NewUpstream(c *forward.Config, state string, log zerolog.Lo
 		return nil, fmt.Errorf("upstream %q: %w", c.Name, err)
 	}
 	return forward.New(*c, forward.Env{
-		Directories: directories, Certificate: certs, Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
+		Directories: directories, Certificate: certs, Results: g.Results, Hostname: g.Config.Hostname, Data: g.Config.Data, State: state, DNS: g.DNS, Own: g.Config.IsOurs, Log: log,
 		Policies: forward.NewPolicies(g.Config.Policy),
 	})
 }

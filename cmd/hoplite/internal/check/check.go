@@ -52,6 +52,7 @@ func rules(cfg *config.Config, diags *conf.Diagnostics) {
 	checkSenders(cfg, diags)
 	checkPolicies(cfg, time.Now(), diags)
 	checkPolicyHosts(cfg, diags)
+	checkReports(cfg, diags)
 	for _, l := range cfg.MailListeners() {
 		checkRelaying(cfg, l, diags)
 	}

@@ -86,6 +86,8 @@ func TestFindings(t *testing.T) {
 		{"a policy host without a certificate", serving + "web \"w\" {\n listen = [\":443\"]\n mta_sts \"example.org\" {}\n}\n", nil, `no certificate is for mta-sts.example.org`},
 		{"a policy without this server", serving + acmeBlock + "web \"w\" {\n listen = [\":443\"]\n mta_sts \"example.org\" {\n mx = [\"mx9.example.org\"]\n}\n}\n", nil, `the policy of example.org does not list this server, mail.example.org`},
 		{"a policy host", serving + acmeBlock + "web \"w\" {\n listen = [\":443\"]\n mta_sts \"example.org\" {}\n}\n", nil, ""},
+		{"TLS reports without MX", serving + "tls_reports {\n from = \"tls@example.org\"\n}\n", nil, `there is nothing to report, because no upstream has mx = true`},
+		{"TLS reports without a signature", toMX("") + "tls_reports {\n from = \"tls@example.org\"\n}\n", nil, `TLS reports are not signed, because no route has a sign filter`},
 		{"a policy that has ended", toMX("") + "policy \"partner.example\" {\n tls = \"off\"\n until = \"2026-01-31\"\n}\n", nil, `policy "partner.example" ended on 2026-01-31 and has no effect`},
 		{"a policy that ends soon", toMX("") + "policy \"partner.example\" {\n tls = \"off\"\n until = \"" + time.Now().Format(time.DateOnly) + "\"\n}\n", nil, `policy "partner.example" ends on`},
 		{"a weak policy without an end", toMX("") + "policy \"partner.example\" {\n tls = \"may\"\n}\n", nil, `tls = "may" weakens the protection and needs a last day`},

@@ -34,6 +34,9 @@ func (p plan) surroundings() {
 	if usesMX(p.cfg) && !mayUseDANE(p.cfg) {
 		p.say("  ", "DANE needs a resolver that validates DNSSEC and runs on this machine: dns { server = \"127.0.0.1:53\" }. Without it only MTA-STS protects mail to other domains.")
 	}
+	if r := p.cfg.TLSReports; r != nil {
+		p.say("", "Domains that ask for TLS reports receive one each day from %s.", r.From)
+	}
 	p.postmaster()
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hoplite/cmd/hoplite/internal/config"
+	"hoplite/filters"
 	"hoplite/internal/conf"
 	"hoplite/mail"
 	"hoplite/relay/forward/mtasts"
@@ -53,6 +54,26 @@ func checkPolicyHosts(cfg *config.Config, diags *conf.Diagnostics) {
 			}
 		}
 	}
+}
+
+// checkReports finds TLS reports that have nothing to report or are not signed.
+func checkReports(cfg *config.Config, diags *conf.Diagnostics) {
+	r := cfg.TLSReports
+	if r == nil {
+		return
+	}
+	if !anyMX(cfg) {
+		diags.Warn(r.Range(), "there is nothing to report, because no upstream has mx = true", "")
+		return
+	}
+	for _, ch := range cfg.Chain {
+		for i := range ch.Routes {
+			if slices.ContainsFunc(ch.Routes[i].Filters, func(f filters.Config) bool { return f.Name == "sign" }) {
+				return
+			}
+		}
+	}
+	diags.Warn(r.Attr("from"), "TLS reports are not signed, because no route has a sign filter", "Receivers ignore unsigned reports (RFC 8460, 3).")
 }
 
 // anyMX reports whether an upstream finds its servers by MX.

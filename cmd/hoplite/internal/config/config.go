@@ -28,6 +28,7 @@ import (
 	"hoplite/pop3"
 	"hoplite/relay"
 	"hoplite/relay/forward"
+	"hoplite/relay/forward/tlsresults"
 	"hoplite/web"
 )
 
@@ -74,6 +75,7 @@ type Config struct {
 	Directory   []*directory.Config     `hcl:"directory,block"`
 	Accounts    []*authority.Config     `hcl:"accounts,block"`
 	Policy      []*forward.PolicyConfig `hcl:"policy,block"`
+	TLSReports  *tlsresults.Config      `hcl:"tls_reports,block"`
 }
 
 // DNSConfig is the dns { ... } block: the DNS server to use instead of the

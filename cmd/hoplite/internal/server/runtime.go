@@ -25,6 +25,7 @@ import (
 	"hoplite/mail/srs"
 	"hoplite/mail/trace"
 	"hoplite/relay"
+	"hoplite/relay/forward/tlsresults"
 	"hoplite/relay/queue"
 )
 
@@ -41,6 +42,7 @@ type runtime struct {
 	history *history.Store
 	queue   *queue.Queue
 	stores  stores
+	results *tlsresults.Store // results of TLS sessions
 
 	throttle *users.Throttle // slows down clients that guess passwords
 	srs      *srs.Rewriter
@@ -110,6 +112,9 @@ func (r *runtime) openData(cfg *config.Config) (err error) {
 	if r.history, err = history.Open(cfg.Under("history"), cfg.History.Keep, int64(cfg.History.Max), r.log); err != nil {
 		return err
 	}
+	if r.results, err = tlsresults.Open(cfg.Under("state/tls-results.json")); err != nil {
+		r.log.Warn().Err(err).Msg("TLS reports")
+	}
 	if r.srs, err = assembly.OpenRewriter(cfg, r.log); err != nil {
 		return err
 	}
@@ -133,6 +138,9 @@ func (r *runtime) close() {
 		if err := r.queue.Close(); err != nil {
 			r.log.Error().Err(err).Msg("close queue")
 		}
+	}
+	if err := r.results.Flush(); err != nil {
+		r.log.Error().Err(err).Msg("TLS reports")
 	}
 	if err := r.stores.close(); err != nil {
 		r.log.Error().Err(err).Msg("close maildrops")

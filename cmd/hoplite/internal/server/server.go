@@ -98,6 +98,7 @@ func Run(ctx context.Context, cfg *config.Config, diags *conf.Diagnostics, o Opt
 	watching, endWatch := context.WithCancel(ctx)
 	defer endWatch()
 	go s.watchCertificates(watching)
+	go s.runtime.reportTLS(watching)
 	stopControl := s.serveControl()
 	defer stopControl()
 

@@ -58,6 +58,9 @@ func newServing(rt *runtime, cfg *config.Config, diags *conf.Diagnostics, versio
 			Msg("mistake in the aliases; mail to these addresses is refused or waits, everything else works")
 	}
 	s := &serving{Generation: assembly.New(cfg, diags, rt.log), runtime: rt, version: version, stopAccepting: func() {}}
+	if cfg.TLSReports != nil {
+		s.Results = rt.results
+	}
 	for _, step := range []func() error{
 		s.OpenDNS, s.OpenDirectories,
 		func() error { return s.OpenDirectory(rt.directory.Load(), rt.throttle, rt.srs) },
