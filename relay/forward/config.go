@@ -105,6 +105,9 @@ type Config struct {
 	// Rate is how many messages may be sent, for example "30/1m"; more wait. "0" is no
 	// limit.
 	Rate conf.Rate `hcl:"rate,optional"`
+	// RecipientsPerDay is the maximum number of recipients that servers accept in 24
+	// hours; further mail waits. 0 is no limit.
+	RecipientsPerDay int `hcl:"recipients_per_day,optional" example:"10000"`
 	// MessagesPerConnection is the number of messages after which a connection is
 	// closed.
 	MessagesPerConnection int `hcl:"messages_per_connection,optional" default:"100"`
@@ -180,6 +183,9 @@ func (c *Config) Check() error {
 	}
 	if err := checkRecipients(c.Recipients); err != nil {
 		errs = append(errs, conf.Field("recipients", err))
+	}
+	if c.RecipientsPerDay < 0 {
+		errs = append(errs, conf.Fieldf("recipients_per_day", "is below zero"))
 	}
 	if c.Connections < 1 {
 		errs = append(errs, conf.Fieldf("connections", "no mail could be sent: use 1 or more"))

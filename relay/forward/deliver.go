@@ -58,8 +58,14 @@ func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []
 	if refusal != nil {
 		return u.refuse(asked, refusal)
 	}
+	reserved := time.Now()
+	if full := u.quota.reserve(len(all.rcpts), reserved, u.cfg.Name); full != nil {
+		return u.refuse(asked, full)
+	}
 	if late := u.pace.wait(ctx, u.cfg.Name); late != nil {
-		return u.refuse(asked, late)
+		out := u.refuse(asked, late)
+		u.quota.settle(out, reserved)
+		return out
 	}
 	out := make([]mail.Outcome, len(all.rcpts))
 	for _, g := range u.groups(ctx, all) {
@@ -67,6 +73,7 @@ func (u *Upstream) handOver(ctx context.Context, all *parcel, next *Upstream) []
 			out[g.rcpts[i]] = o
 		}
 	}
+	u.quota.settle(out, reserved)
 	return out
 }
 

@@ -17,6 +17,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,7 @@ type Upstream struct {
 	next    *Upstream      // fallback while this one cannot be reached
 	rules   *rewrite.Rules // sender of all mail; nil: unchanged
 	pace    *pace          // message rate; nil: no limit
+	quota   *quota         // recipients per day; nil: no limit
 	tokens  *oauth.Source  // nil without oauth2
 	weakUse atomic.Int64
 }
@@ -94,6 +96,11 @@ func New(cfg Config, env Env) (*Upstream, error) {
 		return nil, fmt.Errorf("upstream %q: %w", cfg.Name, err)
 	}
 	u := &Upstream{cfg: cfg, data: env.Data, log: env.Log, pace: newPace(cfg.Rate), rules: rewrite.New(mail.Address(cfg.Sender), rewrite.Map{})}
+	if env.State != "" {
+		u.quota = newQuota(cfg.RecipientsPerDay, filepath.Join(env.State, "recipients-per-day-"+url.PathEscape(cfg.Name)+".json"))
+	} else {
+		u.quota = newQuota(cfg.RecipientsPerDay, "")
+	}
 	d := &dialer{
 		helo: cmp.Or(cfg.Helo, env.Hostname), tls: profile, tellClient: cfg.TellClient,
 		times:  timeouts{cfg.ConnectTimeout, cfg.CommandTimeout, cfg.DataTimeout},
@@ -180,6 +187,9 @@ func (u *Upstream) Close() {
 	u.servers.close()
 	if u.mx != nil {
 		u.mx.pools.Purge()
+	}
+	if err := u.quota.flush(); err != nil {
+		u.log.Warn().Err(err).Msg("upstream closed")
 	}
 	if err := u.rcpts.memory.flush(); err != nil {
 		u.log.Warn().Err(err).Msg("what is known about recipients can't be saved")

@@ -23,6 +23,9 @@ func (u *Upstream) Inherit(previous *Upstream) {
 			u.pace = previous.pace
 		}
 	}
+	if u.quota != nil && previous.quota != nil && u.quota.path == previous.quota.path {
+		u.quota = previous.quota.limited(u.cfg.RecipientsPerDay)
+	}
 	if !u.connectsLike(previous) {
 		return
 	}

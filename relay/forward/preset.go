@@ -10,17 +10,21 @@ type preset struct {
 	server      string
 	connections int
 	rate        string
+	recipients  int // per day
 }
 
 // presets maps the values of preset to providers.
 //
-// Microsoft: three connections and 30 messages per minute for a mailbox
+// Microsoft: three connections, 30 messages per minute and 10,000 recipients in
+// 24 hours for a mailbox
 // (learn.microsoft.com/exchange/troubleshoot/send-emails/smtp-submission-improvements,
-// read in November 2026). Google limits only the number of messages per day
-// (support.google.com/a/answer/166852, read in November 2026).
+// and "Exchange Online limits"; read in November 2026). Google: 10,000 recipients
+// in 24 hours for a Workspace user (support.google.com/a/answer/166852, read in
+// November 2026); the 2,000 messages in 24 hours cannot be expressed as a rate
+// without delaying short bursts.
 var presets = map[string]preset{
-	"microsoft365": {"smtp://smtp.office365.com:587", 3, "30/1m"},
-	"gmail":        {"smtp://smtp.gmail.com:587", 5, ""},
+	"microsoft365": {"smtp://smtp.office365.com:587", 3, "30/1m", 10000},
+	"gmail":        {"smtp://smtp.gmail.com:587", 5, "", 10000},
 }
 
 // ApplyPreset sets the preset's values for settings that are missing from the
@@ -41,6 +45,9 @@ func (c *Config) ApplyPreset() {
 	}
 	if !c.IsSet("connections") {
 		c.Connections = p.connections
+	}
+	if !c.IsSet("recipients_per_day") {
+		c.RecipientsPerDay = p.recipients
 	}
 	if !c.IsSet("rate") {
 		c.Rate, _ = conf.ParseRate(p.rate) // no limit for ""

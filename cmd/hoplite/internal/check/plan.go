@@ -233,6 +233,9 @@ func (p plan) upstream(u *forward.Config) {
 	if u.Rate.Count > 0 {
 		p.say("    ", "At most %s messages on %d connections; more wait.", u.Rate, u.Connections)
 	}
+	if u.RecipientsPerDay > 0 {
+		p.say("    ", "At most %d recipients in 24 hours; more mail waits.", u.RecipientsPerDay)
+	}
 	if u.Sender != "" {
 		p.say("    ", "All mail is sent as %s; signed messages are refused.", u.Sender)
 	}
