@@ -78,13 +78,13 @@ func handleSTLS(s *session, _ string) error {
 	return nil
 }
 
-// handleUTF8 runs UTF8 (RFC 6856, 2). It has no effect, because messages are
-// always sent as stored.
+// handleUTF8 runs UTF8 (RFC 6856, 2). Messages are then sent as stored.
 func handleUTF8(s *session, arg string) error {
 	if arg != "" {
 		s.err("UTF8 takes no argument")
 		return nil
 	}
+	s.utf8 = true
 	s.ok("UTF8 enabled")
 	return nil
 }

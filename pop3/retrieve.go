@@ -20,14 +20,35 @@ func handleRetr(s *session, in *inbox, arg string) error {
 	}
 	defer r.Close()
 	s.ok("%d octets", r.Size())
-	d := &dotWriter{w: s.w, start: true}
-	n, err := r.WriteTo(d)
-	if err != nil {
-		return err
+	n, err := s.sendMessage(func(w io.Writer) (int64, error) { return r.WriteTo(w) })
+	if err == nil {
+		in.fetched[i] = true
+		in.octets += n
 	}
-	in.fetched[i] = true
-	in.octets += n
-	return d.end()
+	return err
+}
+
+// sendMessage sends a message as a multi-line response, with an ASCII header
+// unless the client has sent UTF8. write writes the message and returns the number
+// of octets.
+func (s *session) sendMessage(write func(io.Writer) (int64, error)) (int64, error) {
+	d := &dotWriter{w: s.w, start: true}
+	if s.utf8 {
+		n, err := write(d)
+		if err != nil {
+			return n, err
+		}
+		return n, d.end()
+	}
+	a := &asciiHeader{w: d}
+	n, err := write(a)
+	if err == nil {
+		err = a.end()
+	}
+	if err != nil {
+		return n, err
+	}
+	return n, d.end()
 }
 
 // handleTop runs TOP, which sends the header and some lines of the body (RFC
@@ -44,11 +65,8 @@ func handleTop(s *session, in *inbox, arg string) error {
 	}
 	defer r.Close()
 	s.ok("Top of message %d follows", i+1)
-	d := &dotWriter{w: s.w, start: true}
-	if err := copyTop(d, r, lines); err != nil {
-		return err
-	}
-	return d.end()
+	_, err := s.sendMessage(func(w io.Writer) (int64, error) { return 0, copyTop(w, r, lines) })
+	return err
 }
 
 // parseTop parses the arguments of TOP.

@@ -39,6 +39,7 @@ type session struct {
 
 	began    time.Time
 	user     string // argument of USER, until PASS is received
+	utf8     bool   // the client has sent UTF8
 	inbox    *inbox // nil before login
 	bad      int    // consecutive invalid commands
 	logins   int    // wrong passwords

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hoplite/mail"
+	"hoplite/mail/downgrade"
 	"hoplite/mail/mime"
 )
 
@@ -34,7 +35,7 @@ func (u *Upstream) downgraded(c *conn, p *parcel) (fit *parcel, close func(), re
 		return p, nothing, nil
 	}
 	out := &rewritten{dir: under(u.data, "spool")}
-	m, err := downgrade(p.msg, body, out)
+	m, err := reencode(p.msg, body, out)
 	if cannot := (errDowngrade{}); errors.As(err, &cannot) {
 		out.close()
 		return nil, nothing, mail.NewReply(554, "5.6.3", "%s supports 7-bit text only, and this message can't be re-encoded: %s", c.server.name(), cannot.why)
@@ -129,9 +130,9 @@ func (r *rewritten) close() {
 	}
 }
 
-// downgrade writes m to out as 7-bit text; if body is false, only header fields
+// reencode writes m to out as 7-bit text; if body is false, only header fields
 // are changed.
-func downgrade(m *mail.Message, body bool, out *rewritten) (*mail.Message, error) {
+func reencode(m *mail.Message, body bool, out *rewritten) (*mail.Message, error) {
 	header := m.Header()
 	d := &downgrader{
 		src: joined{header, m.Base, int64(len(m.Head)), int64(len(header)) + m.Base.Size() - int64(len(m.Head))},
@@ -357,9 +358,9 @@ func (d *downgrader) header(p *mime.Part, raw []byte, encoding string) error {
 		if encoding != "" && f.Is("Content-Transfer-Encoding") {
 			continue
 		}
-		line, err := plainField(f)
+		line, err := downgrade.Field(f)
 		if err != nil {
-			return err
+			return errDowngrade{err.Error()}
 		}
 		out.Write(line)
 	}

@@ -1,14 +1,42 @@
-package forward
+// Package downgrade rewrites header fields in ASCII, for servers and mail programs
+// that do not support UTF-8 in headers. Bodies and transfer encodings are left to
+// the callers. Start with Field and Shown.
+package downgrade
 
 import (
 	stdmime "mime"
 	netmail "net/mail"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"hoplite/mail"
 	"hoplite/mail/mime"
 )
+
+// Error reports why a field cannot be written in ASCII without loss.
+type Error string
+
+func (e Error) Error() string { return string(e) }
+
+// Field returns an ASCII version of a field without loss (RFC 6857, 3), which is
+// the field itself if it is in ASCII.
+func Field(f mail.Field) ([]byte, error) { return plainField(f, plainAddress) }
+
+// Shown returns an ASCII version of a field for a mail program (RFC 6858, 2). An
+// address without an ASCII form becomes one that nobody can reply to.
+func Shown(f mail.Field) []byte {
+	line, err := plainField(f, shownAddress)
+	if err != nil {
+		return fold("Downgraded-"+f.Name, words(toUTF8(f.Text())))
+	}
+	return line
+}
+
+// ASCII reports whether b is in ASCII.
+func ASCII(b []byte) bool {
+	return !slices.ContainsFunc(b, func(c byte) bool { return c >= utf8.RuneSelf })
+}
 
 // addressFields lists the fields that contain addresses.
 var addressFields = map[string]bool{
@@ -24,9 +52,10 @@ var textFields = map[string]bool{
 	"keywords": true, "user-agent": true, "list-id": true, "auto-submitted": true,
 }
 
-// plainField returns an ASCII version of a field (RFC 6857, 3).
-func plainField(f mail.Field) ([]byte, error) {
-	if !eightBit(f.Raw) {
+// plainField returns an ASCII version of a field. address returns that of an
+// address.
+func plainField(f mail.Field, address addressWriter) ([]byte, error) {
+	if ASCII(f.Raw) {
 		return f.Raw, nil
 	}
 	text := toUTF8(f.Text())
@@ -37,7 +66,7 @@ func plainField(f mail.Field) ([]byte, error) {
 		// program interprets it.
 		return fold("X-Broken-Field", words(toUTF8(strings.TrimSpace(string(f.Raw))))), nil
 	case addressFields[name]:
-		list, err := plainAddresses(text)
+		list, err := plainAddresses(text, address)
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +75,7 @@ func plainField(f mail.Field) ([]byte, error) {
 		if v, ok := plainParams(name, text); ok {
 			return fold(f.Name, v), nil
 		}
-		return nil, errDowngrade{"the field " + f.Name + " can't be written in ASCII"}
+		return nil, Error("the field " + f.Name + " can't be written in ASCII")
 	case textFields[name] || strings.HasPrefix(name, "x-"):
 		return fold(f.Name, words(text)), nil
 	}
@@ -87,9 +116,36 @@ func fold(name string, pieces []string) []byte {
 	return []byte(b.String())
 }
 
-// plainAddresses rewrites an address list with encoded names and A-labels. A
-// non-ASCII local part has no ASCII form.
-func plainAddresses(text string) ([]string, error) {
+// addressWriter returns the display name and the address to be written.
+type addressWriter func(a mime.Address) (name, addr string, err error)
+
+// plainAddress writes a domain as A-labels. A non-ASCII local part has no ASCII
+// form.
+func plainAddress(a mime.Address) (name, addr string, err error) {
+	if !ASCII([]byte(a.Local)) {
+		return "", "", Error("an address in its header has non-ASCII characters before the @")
+	}
+	domain := a.Domain
+	if !ASCII([]byte(domain)) {
+		if domain, err = mail.ParseDomain(domain); err != nil {
+			return "", "", Error("an address in its header has a domain without an ASCII form")
+		}
+	}
+	return mime.DecodeWords(a.Name), mail.QuoteLocal(a.Local) + "@" + domain, nil
+}
+
+// shownAddress is like plainAddress, but it replaces an address without an ASCII
+// form. The display name then contains the address.
+func shownAddress(a mime.Address) (name, addr string, err error) {
+	if name, addr, err = plainAddress(a); err == nil {
+		return name, addr, nil
+	}
+	name = strings.TrimSpace(mime.DecodeWords(a.Name) + " " + a.Addr())
+	return name, "invalid@internationalized-address.invalid", nil
+}
+
+// plainAddresses rewrites an address list with encoded names and ASCII addresses.
+func plainAddresses(text string, address addressWriter) ([]string, error) {
 	var pieces []string
 	group := false
 	for _, a := range mime.ParseAddresses(text) {
@@ -105,25 +161,16 @@ func plainAddresses(text string) ([]string, error) {
 			group = false
 			continue
 		}
-		if eightBit([]byte(a.Local)) {
-			return nil, errDowngrade{"an address in its header has non-ASCII characters before the @"}
-		}
-		domain := a.Domain
-		if eightBit([]byte(domain)) {
-			ascii, err := mail.ParseDomain(domain)
-			if err != nil {
-				return nil, errDowngrade{"an address in its header has a domain without an ASCII form"}
-			}
-			domain = ascii
-		}
-		name := mime.DecodeWords(a.Name)
-		one := netmail.Address{Name: name, Address: mail.QuoteLocal(a.Local) + "@" + domain}
-		if domain == "" {
+		name, addr, err := address(a)
+		switch {
+		case err != nil:
+			return nil, err
+		case a.Domain == "":
 			pieces = append(pieces, words(a.Local)...)
-			pieces[len(pieces)-1] += ","
-			continue
+		default:
+			one := netmail.Address{Name: name, Address: addr}
+			pieces = append(pieces, strings.Split(one.String(), " ")...)
 		}
-		pieces = append(pieces, strings.Split(one.String(), " ")...)
 		pieces[len(pieces)-1] += ","
 	}
 	if n := len(pieces); n > 0 {
@@ -153,7 +200,7 @@ func plainParams(name, text string) ([]string, bool) {
 		}
 	}
 	out := stdmime.FormatMediaType(value, list)
-	if out == "" || eightBit([]byte(out)) {
+	if out == "" || !ASCII([]byte(out)) {
 		return nil, false
 	}
 	pieces := strings.Split(out, "; ")
