@@ -56,7 +56,13 @@ func TestProxyIsLogged(t *testing.T) {
 		"programs that relay": {func(c *Config, _ *Env) { c.RelayFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := open(t, "smtp", tt.change)
+			noted := make(chan netip.Addr, 10)
+			d := open(t, "smtp", func(c *Config, e *Env) {
+				e.Proxied = func(addr netip.Addr) { noted <- addr }
+				if tt.change != nil {
+					tt.change(c, e)
+				}
+			})
 			for i := range proxyNames {
 				c := d.dial(t)
 				c.say(fmt.Sprintf("EHLO client%d.example.net", i), "250")
@@ -68,6 +74,9 @@ func TestProxyIsLogged(t *testing.T) {
 			}
 			if got := strings.Count(d.log(), "looks like a proxy"); (got == 1) != tt.want || got > 1 {
 				t.Errorf("%d warnings: %s", got, d.log())
+			}
+			if (len(noted) == 1) != tt.want {
+				t.Errorf("noted %d times", len(noted))
 			}
 		})
 	}

@@ -83,6 +83,9 @@ type Env struct {
 	// Learn is called with the header of each message as received and the
 	// confirmed reverse name of the client.
 	Learn func(head []byte, now time.Time, client string)
+	// Proxied is called when most clients come from one trusted address, as from a
+	// proxy that does not pass on their addresses. It may be nil.
+	Proxied func(addr netip.Addr)
 	// Run starts the queue for a domain (ETRN) and returns the number of
 	// messages waiting for it.
 	Run func(domain string) (int, error)
@@ -233,6 +236,9 @@ func (s *Server) countClient(c *mail.Client) {
 	if names := s.proxies.add(c.Addr.Addr(), c.Trusted, c.Helo, time.Now()); names > 0 {
 		s.log.Warn().Str("peer", c.Addr.Addr().String()).Int("names", names).
 			Msg("most clients come from one trusted address, which looks like a proxy: set proxy_protocol there and here, or sender checks are skipped for all of them")
+		if s.env.Proxied != nil {
+			s.env.Proxied(c.Addr.Addr())
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"time"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/conf"
@@ -39,6 +40,12 @@ func checkExposure(cfg *config.Config, diags *conf.Diagnostics) {
 				"The proxy must connect to a loopback address or socket file: listen on 127.0.0.1.")
 		}
 	}
+	for _, p := range cfg.Proxied(time.Now()) {
+		if l := behindProxy(cfg, p.Addr); l != nil {
+			diags.Warn(l.Range(), fmt.Sprintf("most clients of the last days came from the trusted address %s, which looks like a proxy", p.Addr),
+				"Sender checks are skipped for all of them. Set proxy_protocol = true here and in the proxy, or remove the address from trusted.")
+		}
+	}
 	for _, l := range clearLogins(cfg) {
 		diags.Warn(l.Pos.Attr("cleartext_login"), fmt.Sprintf("%s accepts passwords in clear text from the network", l.Title),
 			"Anyone on the path can read them. Remove cleartext_login, or listen on 127.0.0.1.")
@@ -49,6 +56,20 @@ func checkExposure(cfg *config.Config, diags *conf.Diagnostics) {
 				"Anyone on the path can read it. Give the server a valid certificate, and remove insecure.")
 		}
 	}
+}
+
+// behindProxy returns the first listener that trusts addr without the PROXY
+// protocol, or nil.
+func behindProxy(cfg *config.Config, addr netip.Addr) *config.MailListener {
+	if !addr.IsLoopback() && !slices.ContainsFunc(cfg.Trusted, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return nil
+	}
+	for _, l := range cfg.MailListeners() {
+		if l.Protocol == "smtp" && l.Public() && !l.ProxyProtocol {
+			return &l
+		}
+	}
+	return nil
 }
 
 // unfiltered returns a route through which clients without special rights can

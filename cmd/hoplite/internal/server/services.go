@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/imap"
@@ -117,7 +118,12 @@ func (s *serving) addRelay(l config.MailListener) {
 		Bounce:     rt.queue.Bounce,
 		Learn:      rt.clocks.Learn,
 		Verify:     s.Verify(chain),
-		Run:        func(domain string) (int, error) { return rt.queue.Flush(domain), nil },
+		Proxied: func(addr netip.Addr) {
+			if err := s.Config.NoteProxied(addr, time.Now()); err != nil {
+				s.Log.Warn().Err(err).Msg("suspected proxy not recorded")
+			}
+		},
+		Run: func(domain string) (int, error) { return rt.queue.Flush(domain), nil },
 	})
 	s.services = append(s.services, service{
 		name: l.Name, title: l.Title(), cfg: &l.Config.Config,
