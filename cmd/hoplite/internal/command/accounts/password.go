@@ -22,12 +22,15 @@ func readPassword(cmd *cobra.Command, name string) (string, error) {
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return askPassword(cmd.ErrOrStderr(), int(f.Fd()), name)
 	}
-	line, err := bufio.NewReader(io.LimitReader(in, maxPassword)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(in, maxPassword+2)).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return "", fmt.Errorf("read password: %w", err)
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
 		return "", errors.New("no password on stdin")
+	}
+	if len(line) > maxPassword {
+		return "", fmt.Errorf("the password is longer than %d octets", maxPassword)
 	}
 	return line, nil
 }
