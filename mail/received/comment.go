@@ -101,9 +101,9 @@ func (r *commentReader) byWords(a, b int) bool {
 		r.line.TLS.Cipher = r.set(PartTLSCipher, a, v)
 		return true
 	}
-	if i := foldIndex(r.s[a:b], "authenticated "); i > 0 { // SquirrelMail and its successors
-		if end, ok := phrase(r.s[a+i:b], "authenticated user"); ok {
-			r.authWord(a+i+end, b)
+	if i := strings.Index(r.s[a:b], "uthenticated"); i > 1 { // SquirrelMail and its successors
+		if end, ok := phrase(r.s[a+i-1:b], "authenticated user"); ok {
+			r.authWord(a+i-1+end, b)
 			return true
 		}
 	}
@@ -133,6 +133,9 @@ func (r *commentReader) greeting(a, b int) bool {
 
 func (r *commentReader) envelopeComment(a, b int) bool {
 	c := r.s[a:b]
+	if !foldPrefix(c, "envelope") {
+		return false
+	}
 	n := 0
 	for _, p := range [...]string{"envelope-from", "envelope-sender", "envelope from", "envelope sender"} {
 		if end, ok := phrase(c, p); ok {

@@ -257,20 +257,25 @@ func foldPrefix(s, low string) bool {
 // phrase reports whether s begins with the words in low, ignoring case and
 // separated by any white space, and returns the position after them.
 func phrase(s, low string) (end int, ok bool) {
-	for word := range strings.FieldsSeq(low) {
-		if end > 0 {
-			start := end
+	for i := range len(low) {
+		if end == len(s) {
+			return 0, false
+		}
+		c := s[end]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		switch {
+		case c == low[i]:
+		case low[i] != ' ' || class[c] != space:
+			return 0, false
+		}
+		end++
+		if low[i] == ' ' {
 			for end < len(s) && class[s[end]] == space {
 				end++
 			}
-			if end == start {
-				return 0, false
-			}
 		}
-		if !foldPrefix(s[end:], word) {
-			return 0, false
-		}
-		end += len(word)
 	}
 	return end, true
 }
