@@ -1,6 +1,7 @@
 package maildrop
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -36,5 +37,22 @@ func TestGoldenSpecialUse(t *testing.T) {
 	defer b.Close()
 	if got, want := b.uses.read(), map[string]string{"Entwürfe": `\Drafts`, "Mülleimer": `\Trash`}; !maps.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestGoldenMetadata(t *testing.T) {
+	s := testStore(t, Config{})
+	useGolden(t, s, "hoplite-metadata")
+	b, err := s.Box("ann@example.org")
+	must(t, err)
+	defer b.Close()
+	must(t, b.Create("Entwürfe", ""))
+	for name, want := range map[string]Annotations{
+		"": {"/private/comment": []byte("server")}, "INBOX": {"/private/comment": []byte("inbox")},
+		"Entwürfe": {"/private/comment": {0, 1}, "/shared/vendor/x/y": {}},
+	} {
+		if got, err := b.Annotations(name); err != nil || !maps.EqualFunc(got, want, bytes.Equal) {
+			t.Errorf("%q: %q, %v, want %q", name, got, err, want)
+		}
 	}
 }
