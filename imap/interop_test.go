@@ -430,6 +430,10 @@ userdb {
   driver = static
   args = uid=%[2]d gid=%[2]d home=%[1]s/home/%%u mail=maildir:%[1]s/mail/%%u
 }
+mail_attribute_dict = file:%[1]s/home/attributes
+protocol imap {
+  imap_metadata = yes
+}
 service imap-login {
   inet_listener imap {
     port = %[3]s

@@ -72,9 +72,9 @@ func (a *account) withSpecialUse(name string, notes maildrop.Annotations) maildr
 	return notes
 }
 
-// selectEntries returns the requested entries in order. A requested entry without
-// a value is included with nil; entries below it only if they have one. longest
-// is the size of the largest value that is omitted because of its size, or 0.
+// selectEntries returns the requested entries in order. With depth 0, an entry
+// without a value is included with nil. longest is the size of the largest value
+// that is omitted because of its size, or 0.
 func selectEntries(notes maildrop.Annotations, get *wire.GetMetadata) (shown []wire.EntryValue, longest int) {
 	add := func(entry string) {
 		value := notes[entry]
@@ -86,9 +86,12 @@ func selectEntries(notes maildrop.Annotations, get *wire.GetMetadata) (shown []w
 	}
 	sorted := slices.Sorted(maps.Keys(notes))
 	for _, top := range get.Entries {
-		add(top)
 		if get.Depth == 0 {
+			add(top)
 			continue
+		}
+		if notes[top] != nil {
+			add(top)
 		}
 		for _, entry := range sorted {
 			below, ok := strings.CutPrefix(entry, top+"/")
