@@ -45,6 +45,8 @@ type Decision struct {
 	// Reply is sent to refuse the connection, the recipient or the message; nil
 	// lets it pass.
 	Reply *mail.Reply
+	// Delay is set if Reply only delays the client; see [Verdict].
+	Delay bool
 	// By is the name of the filter that made the decision.
 	By string
 	// Discard accepts the message and drops it.
@@ -246,7 +248,7 @@ func (d *Decision) take(tx *mail.Transaction, e *Entry, v *Verdict) {
 	d.By = e.Name
 	switch v.Action {
 	case Reject, Defer:
-		d.Reply = v.Reply
+		d.Reply, d.Delay = v.Reply, v.Delay
 		if d.Reply == nil {
 			d.Reply = e.refusal(v.Action, v.Reason)
 		}

@@ -107,6 +107,9 @@ type Verdict struct {
 	Action Action
 	// Reply is sent to the client for Reject and Defer.
 	Reply *mail.Reply
+	// Delay is set with Defer if the client only has to come back later, as in
+	// greylisting. A recipient that does not exist is then refused at once.
+	Delay bool
 	// Reason explains the verdict as text; Facts holds the evidence. Both are
 	// added to the trail.
 	Reason string

@@ -29,7 +29,7 @@ func (t *transaction) ask(ctx context.Context, r mail.Rcpt) member {
 	}
 	d := t.run.Rcpt(ctx, &r)
 	if d.Reply != nil {
-		if d.By == "greylist" {
+		if d.Delay {
 			if m := t.refusedAnyway(ctx, r); m != nil {
 				return *m
 			}

@@ -170,6 +170,7 @@ func (f *Filter) judge(net, from, to string) filters.Verdict {
 
 func (f *Filter) wait(net string, d time.Duration) filters.Verdict {
 	v := filters.Deferred(450, "4.7.1", "Greylisted, please try again in %s", d.Round(time.Second))
+	v.Delay = true
 	v.Facts = []mail.Fact{{Key: "network", Value: net}}
 	return v
 }
