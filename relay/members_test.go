@@ -190,14 +190,17 @@ func (closedHop) Open(context.Context, *mail.Transaction) (mail.Handoff, error) 
 	return nil, mail.NewReply(451, "4.3.2", "closed")
 }
 
-// later is a filter that defers every recipient but ann.
-type later struct{}
+// later is a filter that defers every recipient but ann. With delay it behaves
+// like greylisting.
+type later struct{ delay bool }
 
-func (later) AtRcpt(_ context.Context, _ *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
+func (l later) AtRcpt(_ context.Context, _ *mail.Transaction, r *mail.Rcpt) (filters.Verdict, error) {
 	if r.To.Local() == "ann" {
 		return filters.Verdict{}, nil
 	}
-	return filters.Verdict{Action: filters.Defer, Reply: mail.NewReply(450, "4.7.1", "come back later")}, nil
+	v := filters.Deferred(450, "4.7.1", "come back later")
+	v.Delay = l.delay
+	return v, nil
 }
 
 // A recipient that does not exist is refused at once instead of greylisted. Other
@@ -206,7 +209,7 @@ func TestGreylistedUnknownRecipient(t *testing.T) {
 	for filter, want := range map[string]string{"greylist": "550 5.1.1 no such mailbox", "rate": "450 4.7.1 come back later"} {
 		t.Run(filter, func(t *testing.T) {
 			d := open(t, "smtp", func(_ *Config, e *Env) {
-				e.Chain.Filters = chainOf(filters.Entry{Name: filter, Filter: later{}})
+				e.Chain.Filters = chainOf(filters.Entry{Name: filter, Filter: later{delay: filter == "greylist"}})
 			})
 			c := d.hello(t)
 			c.say("MAIL FROM:<sender@example.net>", "250")
