@@ -1,10 +1,15 @@
 package maildrop
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"hoplite/maildrop/maildir"
 	"hoplite/maildrop/reconcile"
@@ -51,6 +56,26 @@ func TestFileExistsAgain(t *testing.T) {
 				bases[e.Base] = true
 			}
 		})
+	}
+}
+
+// UIDs assigned to files of other programs are logged at level debug.
+func TestLogAssigned(t *testing.T) {
+	var log bytes.Buffer
+	s, err := Open(Config{Name: "boxes"}, Env{Data: t.TempDir(), Log: zerolog.New(&log)})
+	must(t, err)
+	defer s.Close()
+	b, err := s.Box("ann@example.org")
+	must(t, err)
+	defer b.Close()
+	f, err := b.Folder("INBOX")
+	must(t, err)
+	defer f.Close()
+	must(t, os.WriteFile(filepath.Join(f.dir.Path(), "new", "1700000000.M1P1.h"), []byte(hello), 0o600))
+	syncNow(t, f)
+	want := fmt.Sprintf(`"folder":%q,"uid":1,"file":"1700000000.M1P1.h","message":"UID assigned"`, f.dir.Path())
+	if !strings.Contains(log.String(), want) {
+		t.Errorf("the log has no %s:\n%s", want, &log)
 	}
 }
 
