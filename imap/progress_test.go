@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"bytes"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,14 +22,14 @@ func TestProgress(t *testing.T) {
 	srv := &Server{dialect: newDialect(extensions)}
 	for _, tc := range tests {
 		synctest.Test(t, func(t *testing.T) {
-			var out bytes.Buffer
+			var out logBook
 			c := &call{session: &session{srv: srv}, out: output{wire.NewWriter(&out)}, tag: tc.tag}
 			p := c.begin(tc.total)
 			for range 3 {
 				p.step()
 			}
 			time.Sleep(progressEvery - 1)
-			if out.Len() > 0 {
+			if out.String() != "" {
 				t.Errorf("%s: sent too early", tc.name)
 			}
 			time.Sleep(2)
@@ -45,12 +44,12 @@ func TestProgress(t *testing.T) {
 	}
 	// Nothing is sent by a server without the extension.
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out logBook
 		c := &call{session: &session{srv: &Server{dialect: newDialect(nil)}}, out: output{wire.NewWriter(&out)}, tag: "a"}
 		p := c.begin(1)
 		time.Sleep(5 * progressEvery)
 		p.end()
-		if out.Len() > 0 {
+		if out.String() != "" {
 			t.Errorf("without the extension: %q", out.String())
 		}
 	})
