@@ -37,6 +37,9 @@ type Config struct {
 	// Keys are the kinds of keys: "rsa" beside "ecdsa" serves clients that know
 	// nothing else.
 	Keys []string `hcl:"keys,optional" default:"ecdsa"`
+	// ReuseKey keeps the key when a certificate is renewed, so that TLSA records with
+	// the parameters 3 1 1 remain valid.
+	ReuseKey bool `hcl:"reuse_key,optional"`
 	// Challenge is how the names are proved: "http" on port 80, "tls" on port 443,
 	// "dns" by the dns block, or "auto" for http or tls, whichever works.
 	Challenge string `hcl:"challenge,optional" enum:"auto|http|tls|dns" default:"auto"`

@@ -85,7 +85,8 @@ func newKind(c *Config, env *Env, keys string, roots *x509.CertPool) *kind {
 	}
 	config := certmagic.Config{
 		Storage: env.Storage(keys), KeySource: source, Logger: log,
-		OCSP: certmagic.OCSPConfig{DisableStapling: true}, // mail clients do not request it
+		ReusePrivateKeys: c.ReuseKey,
+		OCSP:             certmagic.OCSPConfig{DisableStapling: true}, // mail clients do not request it
 	}
 	if len(env.Names) > 0 {
 		config.DefaultServerName, config.FallbackServerName = env.Names[0], env.Names[0]

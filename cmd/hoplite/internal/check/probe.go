@@ -22,13 +22,14 @@ import (
 // probeTimeout limits the wait for one filter or upstream.
 const probeTimeout = 30 * time.Second
 
-// Probe contacts the programs and lists that filters need, the directories, and
-// the servers of every upstream. It reports whether all of them answered and no upstream
+// Probe contacts the programs and lists that filters need, the directories, the
+// servers of every upstream, and this server by the names of the acme block. It reports whether all of them answered and no upstream
 // accepts nonexistent recipients.
 func Probe(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 	filters := probeFilters(ctx, w, cfg)
 	directories := probeAccounts(ctx, w, cfg)
-	return probeUpstreams(ctx, w, cfg) && filters && directories
+	challenges := probeChallenges(ctx, w, cfg)
+	return probeUpstreams(ctx, w, cfg) && filters && directories && challenges
 }
 
 // probeAccounts contacts the directories, and the servers that check passwords.

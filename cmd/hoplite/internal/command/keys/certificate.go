@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -28,7 +29,7 @@ import (
 // certificates.
 func Certificate() *cobra.Command {
 	cmd := &cobra.Command{Use: "certificate", Short: "List the certificates of the listeners, and renew them"}
-	cmd.AddCommand(certificateList(), certificateRenew())
+	cmd.AddCommand(certificateList(), certificateTLSA(), certificateRenew())
 	return cmd
 }
 
@@ -148,6 +149,51 @@ func printCertificates(out io.Writer, list []certificateInfo) error {
 		fmt.Fprintf(out, "%s\n  TLSA %s\n", c.File, c.TLSA)
 	}
 	return nil
+}
+
+func certificateTLSA() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "tlsa", Short: "Print the TLSA records to publish for DANE", Args: cobra.NoArgs,
+		Long: `Print a TLSA record for port 25 of each name in the certificates, in zone file
+format. It names the key (3 1 1): publish the record of a new key for as long as
+the TTL of the old record before the key is used, or set reuse_key in the acme
+block.`,
+	}
+	open := command.SiteFlag(cmd.Flags())
+	command.Exits(cmd, "the records are printed", "there is no certificate, or one cannot be read")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := open(cmd, false)
+		if err != nil {
+			return err
+		}
+		defer cfg.Close()
+		var errs []error
+		printed := map[string]bool{}
+		for _, file := range certificateFiles(cfg) {
+			info, err := readCertificate(file)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			for _, name := range info.Names {
+				if net.ParseIP(name) != nil || !strings.Contains(name, ".") || strings.HasPrefix(name, "*.") {
+					continue
+				}
+				if line := fmt.Sprintf("_25._tcp.%s. IN TLSA %s", safe.Line(name), info.TLSA); !printed[line] {
+					printed[line] = true
+					fmt.Fprintln(cmd.OutOrStdout(), line)
+				}
+			}
+		}
+		if len(printed) == 0 && len(errs) == 0 {
+			errs = append(errs, errors.New("no certificate is for a name in DNS"))
+		}
+		if err := errors.Join(errs...); err != nil {
+			return command.Refused(err)
+		}
+		return nil
+	}
+	return cmd
 }
 
 func certificateRenew() *cobra.Command {
