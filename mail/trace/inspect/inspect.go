@@ -66,6 +66,7 @@ func (i *Inspector) Inspect(ctx context.Context, raw []byte) (*Report, error) {
 		r.Trace.AddVerified(now.claims)
 		r.Trace.Findings = append(r.Trace.Findings, now.findings...)
 	}
+	r.Trace.Findings = append(r.Trace.Findings, author(in.Head)...)
 	if r.Content, err = readContent(ctx, in); err != nil {
 		return nil, err
 	}
