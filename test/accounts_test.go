@@ -62,6 +62,38 @@ func (s *server) tryLogin(name, password, smtp, imap, pop string) {
 	s.talk("pop3", "S: +OK *\nC: USER "+name+"\nS: +OK *\nC: PASS "+password+"\nS: "+pop+"\n")
 }
 
+// Mail for mailboxes here follows the aliases and groups of a directory.
+func TestAddressesFromDirectory(t *testing.T) {
+	t.Parallel()
+	ldap := directorytest.Start(t, company...)
+	s := prepare(t, strings.NewReplacer("$LOGIN", "directory:ad\"\n  addresses = \"directory:ad", "$DIRECTORY", ldap.URL(),
+		`schema   = "ad"`, "schema   = \"ad\"\n  known_for = \"1ms\"\n  unknown_for = \"1ms\"\n  stale_for = \"1ms\"", `auth            = "required"`, `auth            = "optional"`).Replace(accountsConfig))
+	s.must("root-secret\n", "user", "add", "root")
+	s.start()
+	send := func(to, reply string) {
+		t.Helper()
+		s.talk("submission", "S: 220 *\nC: HELO x\nS: 250 *\nC: MAIL FROM:<eve@example.net>\nS: 250 *\nC: RCPT TO:<"+to+">\nS: "+reply+"\n")
+	}
+	deliver := func(to, text string) {
+		t.Helper()
+		s.talk("submission", "S: 220 *\nC: HELO x\nS: 250 *\nC: MAIL FROM:<eve@example.net>\nS: 250 *\nC: RCPT TO:<"+to+">\nS: 250 *\nC: DATA\nS: 354 *\nC: Subject: "+text+"\nC:\nC: .\nS: 250 *\n")
+	}
+	deliver("staff@example.org", "to all")
+	deliver("A.Smith@example.org", "to ann")
+	if ann, bob := s.mails("ann@example.org", ""), s.mails("bob@example.org", ""); len(ann) != 2 || len(bob) != 1 {
+		t.Errorf("ann: %v\nbob: %v", ann, bob)
+	}
+	send("nobody@example.org", "550 5.1.1 *")
+	if out, _ := s.run("", "explain", "-c", "relay.hcl", "--ip", "192.0.2.1", "--from", "eve@example.net", "--to", "staff@example.org"); !strings.Contains(out, "bob@example.org") {
+		t.Errorf("explain: %s", out)
+	}
+	s.talk("submission", "S: 220 *\nC: HELO x\nS: 250 *\nC: AUTH PLAIN "+plain("ann@example.org", "ann-secret")+"\nS: 235 *\nC: MAIL FROM:<a.smith@example.org>\nS: 250 *\nC: RSET\nS: 250 *\nC: MAIL FROM:<bob@example.org>\nS: 553 5.7.1 *\n")
+	ldap.Down()
+	send("ann@example.org", "451 4.4.3 *")
+	send("nobody@example.org", "451 4.4.3 *")
+	send("root@localhost", "250 *")
+}
+
 // Passwords of a domain are checked by another server, with the same replies at
 // all our servers. While it is down, logins fail temporarily.
 func TestAccountsElsewhere(t *testing.T) {

@@ -172,12 +172,13 @@ func (b byDirectory) probe(context.Context) error { return nil }
 type Accounts struct {
 	*users.Store
 	authorities map[string]*Authority
-	first       string // domain assumed for names without one
+	addresses   map[string]*directory.Directory // by domain
+	first       string                          // domain assumed for names without one
 }
 
 // NewAccounts returns accounts with an authority for each block.
 func NewAccounts(store *users.Store, blocks []*Config, env Env) (*Accounts, error) {
-	a := &Accounts{Store: store, authorities: map[string]*Authority{}}
+	a := &Accounts{Store: store, authorities: map[string]*Authority{}, addresses: map[string]*directory.Directory{}}
 	log := env.Log
 	for i, c := range blocks {
 		env.Log = log.With().Str("accounts", c.Name).Logger()
@@ -186,6 +187,9 @@ func NewAccounts(store *users.Store, blocks []*Config, env Env) (*Accounts, erro
 			return nil, err
 		}
 		a.authorities[c.Name] = one
+		if name, ok := c.AddressDirectory(); ok && env.Directories[name] != nil {
+			a.addresses[c.Name] = env.Directories[name]
+		}
 		if i == 0 {
 			a.first = c.Name
 		}

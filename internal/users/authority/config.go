@@ -33,6 +33,10 @@ type Config struct {
 	// "directory:NAME". TLS with a valid certificate is required, except on this
 	// machine.
 	Login string `hcl:"login" example:"imaps://old.example.org"`
+	// Addresses is "directory:NAME" if mailboxes of the domain are here: an address
+	// of the directory is the mailbox of its entry's primary address, and a group is
+	// its members. Leave it out if the domain's mail goes to an upstream.
+	Addresses string `hcl:"addresses,optional" example:"directory:ad"`
 	// User is the user name at that server: the whole "address", or the "local"
 	// part. Directories find users by their addresses.
 	User string `hcl:"user,optional" enum:"address|local" default:"address"`
@@ -69,6 +73,9 @@ func (c *Config) Check() error {
 	} else if _, err := parseServer(c.Login); err != nil {
 		errs = append(errs, conf.Field("login", err))
 	}
+	if name, ok := c.AddressDirectory(); c.Addresses != "" && (!ok || name == "") {
+		errs = append(errs, conf.Fieldf("addresses", `%q is not a directory, as in "directory:ad"`, c.Addresses))
+	}
 	if c.Connections < 1 {
 		errs = append(errs, conf.Fieldf("connections", "no password could be checked: use 1 or more"))
 	}
@@ -81,6 +88,12 @@ func (c *Config) Check() error {
 // Directory returns the name of the directory that checks the passwords, and
 // whether one does.
 func (c *Config) Directory() (string, bool) { return strings.CutPrefix(c.Login, "directory:") }
+
+// AddressDirectory returns the name of the directory with the domain's addresses,
+// and whether there is one.
+func (c *Config) AddressDirectory() (string, bool) {
+	return strings.CutPrefix(c.Addresses, "directory:")
+}
 
 // server is the server of an authority.
 type server struct {

@@ -100,15 +100,39 @@ func (d *Directory) Rewritten(a mail.Address) bool { return d.srs != nil && d.sr
 func (d *Directory) Resolve(addr string) (alias.Resolved, error) {
 	given, err := mail.ParseAddress(addr)
 	if err != nil || d.srs == nil || !d.srs.Ours(given) {
-		return d.resolver.Resolve(addr)
+		return d.resolve(addr)
 	}
 	original, err := d.srs.Reverse(given)
 	if err != nil {
 		return alias.Resolved{}, &mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "Recipient address rejected: invalid or expired rewritten sender", Cause: err}
 	}
-	found, err := d.resolver.Resolve(string(original))
+	found, err := d.resolve(string(original))
 	found.Path = append([]alias.Step{{From: addr, To: []string{string(original)}, By: "rewritten sender"}}, found.Path...)
 	return found, err
+}
+
+// resolve follows aliases and forwards. While a directory cannot be asked, an
+// address that it may know is refused temporarily.
+func (d *Directory) resolve(addr string) (alias.Resolved, error) {
+	if err := d.Accounts.Missing(addr); err != nil {
+		return alias.Resolved{}, directoryDown(err)
+	}
+	found, err := d.resolver.Resolve(addr)
+	if err != nil {
+		return found, err
+	}
+	for _, f := range found.Finals {
+		if f.Account == "" {
+			if err := d.Accounts.Missing(f.Address); err != nil {
+				return found, directoryDown(err)
+			}
+		}
+	}
+	return found, nil
+}
+
+func directoryDown(cause error) error {
+	return &mail.Reply{Code: 451, Enhanced: "4.4.3", Text: "Recipient address can't be checked now: the directory is not available", Cause: cause}
 }
 
 // Sender returns the reverse path to use for a recipient. It is rewritten only
@@ -129,9 +153,11 @@ func (d *Directory) Rewrites(from mail.Address, r mail.Rcpt) bool {
 // MailboxOf returns the account settings that a maildrop needs, and reports
 // whether the account exists.
 func (d *Directory) MailboxOf(a mail.Address) (maildrop.Account, bool) {
-	acc, ok := d.Accounts.Account(string(a))
-	if !ok {
-		return maildrop.Account{}, false
+	if acc, ok := d.Accounts.Account(string(a)); ok {
+		return maildrop.Account{Quota: acc.Quota}, true
 	}
-	return maildrop.Account{Quota: acc.Quota}, true
+	// Mail was accepted for the address, so it is kept while the directory cannot
+	// be asked.
+	name, forward, ok := d.Accounts.Find(string(a))
+	return maildrop.Account{}, ok && len(forward) == 0 && name == a.Key() || d.Accounts.Missing(string(a)) != nil
 }

@@ -13,6 +13,7 @@ import (
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/internal/conf"
 	"hoplite/internal/users"
+	"hoplite/internal/users/authority"
 	"hoplite/mail"
 	"hoplite/mail/alias"
 	"hoplite/relay"
@@ -84,7 +85,7 @@ func (a *Addresses) Hops(f alias.Final) (hops []string, problem string) {
 	case elsewhere: // only the upstream knows its recipients
 	case !boxed && len(a.chains) > 0 && !conditional(a.cfg):
 		return hops, fmt.Sprintf("no route takes mail for %s", f.Address)
-	case boxed && f.Account == "":
+	case boxed && f.Account == "" && !a.inDirectory(to):
 		return hops, fmt.Sprintf("there is no account %s", f.Address)
 	}
 	return hops, ""
@@ -115,6 +116,11 @@ func (a *Addresses) Incomplete(address string, finals []alias.Final) string {
 		}
 	}
 	return ""
+}
+
+// inDirectory reports whether only a directory knows if an address exists.
+func (a *Addresses) inDirectory(to mail.Address) bool {
+	return slices.ContainsFunc(a.cfg.Accounts, func(c *authority.Config) bool { return c.Addresses != "" && c.Name == to.ASCIIDomain() })
 }
 
 // problem returns the reason why mail to a final address cannot be delivered,

@@ -105,6 +105,9 @@ func checkAccounts(cfg *config.Config, diags *conf.Diagnostics) {
 		if name, ok := a.Directory(); ok {
 			checkDirectory(cfg, name, a.Attr("login"), diags)
 		}
+		if name, ok := a.AddressDirectory(); ok {
+			checkDirectory(cfg, name, a.Attr("addresses"), diags)
+		}
 		if seen[a.Name] {
 			diags.Add(a.Range(), fmt.Sprintf("another accounts block is for %s too", a.Name), "A domain has one server that checks its passwords.")
 		}

@@ -135,6 +135,9 @@ func (p plan) accounts(a *authority.Config) {
 		who = fmt.Sprintf("directory %q", name)
 	}
 	p.say("    ", "Passwords of accounts here, then those that %s accepts, which are remembered for %s.", who, conf.FormatDuration(a.KnownFor))
+	if name, ok := a.AddressDirectory(); ok {
+		p.say("    ", "Addresses are those of directory %q; groups are expanded here.", name)
+	}
 	p.say("    ", "While it cannot be asked: passwords that were correct in the last %s. Other logins fail temporarily.",
 		conf.FormatDuration(max(a.KnownFor, a.StaleFor)))
 }
