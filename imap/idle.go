@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,15 +16,10 @@ func handleIdle(a *account, c *call) error {
 		return err
 	}
 	s := a.session
-	var changed atomic.Bool
-	if a.selected != nil {
-		stop := wakeOnChange(a.selected, &changed)
-		defer stop()
-	}
 	if err := c.out.proceed("idling"); err != nil {
 		return err
 	}
-	if err := s.idle(&changed); err != nil {
+	if err := s.idle(a.selected); err != nil {
 		return err
 	}
 	s.conn.SetReadDeadline(time.Now().Add(writeTimeout))
@@ -38,12 +34,13 @@ func handleIdle(a *account, c *call) error {
 }
 
 // wakeOnChange sets changed and interrupts the session's Read whenever the
-// selected folder changes. It stops when stop is called.
+// selected folder changes. After stop has returned, it interrupts no more.
 func wakeOnChange(m *mailbox, changed *atomic.Bool) (stop func()) {
 	conn := m.session().conn
 	events, unwatch := m.folder.Watch()
 	done := make(chan struct{})
-	go func() {
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
 		for {
 			select {
 			case <-done:
@@ -53,15 +50,22 @@ func wakeOnChange(m *mailbox, changed *atomic.Bool) (stop func()) {
 				conn.SetReadDeadline(time.Unix(1, 0))
 			}
 		}
-	}()
+	})
 	return func() {
 		close(done)
+		watcher.Wait()
 		unwatch()
 	}
 }
 
-// idle reports changes until the client sends input.
-func (s *session) idle(changed *atomic.Bool) error {
+// idle reports changes of the selected folder, if there is one, until the client
+// sends input.
+func (s *session) idle(selected *mailbox) error {
+	var changed atomic.Bool
+	if selected != nil {
+		stop := wakeOnChange(selected, &changed)
+		defer stop()
+	}
 	limit := time.Now().Add(s.srv.cfg.IdleTimeout)
 	changed.Store(true) // something may have changed before the watch started
 	for {

@@ -225,6 +225,34 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	c.ok("NOOP")
 }
 
+// A DONE that arrives in two packets ends IDLE, even if the folder changes
+// between them.
+func TestDoneInTwoPackets(t *testing.T) {
+	d := open(t, Config{}, maildrop.Config{})
+	c, other := d.login(t), d.login(t)
+	c.ok("SELECT INBOX")
+	other.ok("SELECT INBOX")
+	for i := range 20 {
+		c.send(fmt.Sprintf("i%d IDLE\n", i))
+		for !strings.HasPrefix(c.line(), "+") {
+		}
+		if _, err := c.Write([]byte("DO")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond) // DO has been read
+		other.ok("APPEND INBOX {5+}\nSubje")
+		time.Sleep(5 * time.Millisecond)
+		if _, err := c.Write([]byte("NE\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		for l := c.line(); !strings.HasPrefix(l, fmt.Sprintf("i%d ", i)); l = c.line() {
+			if strings.HasPrefix(l, "* BYE") {
+				t.Fatal(l)
+			}
+		}
+	}
+}
+
 // IDLE ends only with DONE, and thousands of consecutive IDLE commands are
 // answered in order.
 func TestIdleFlood(t *testing.T) {
