@@ -14,9 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"hoplite/mail"
-	"hoplite/mail/sieve"
 )
 
 // TestInteropPigeonhole runs each script on each message here and with Dovecot's
@@ -161,57 +158,4 @@ func pigeonhole(out string) (list []string) {
 	}
 	slices.Sort(list)
 	return list
-}
-
-// describe returns the actions of a result in the same form.
-func describe(res sieve.Result, err error) (list []string) {
-	if err != nil || res.Err != nil {
-		return []string{"error"}
-	}
-	for _, a := range res.Actions {
-		flags := slices.Clone(a.Flags)
-		for i := range flags {
-			flags[i] = strings.ToLower(flags[i])
-		}
-		slices.Sort(flags)
-		tail := ""
-		if len(flags) > 0 {
-			tail = " " + strings.Join(flags, " ")
-		}
-		switch a.Kind {
-		case sieve.Keep:
-			list = append(list, "store INBOX"+tail)
-		case sieve.FileInto:
-			list = append(list, "store "+a.Mailbox+tail)
-		case sieve.Redirect:
-			list = append(list, "redirect "+string(a.Address))
-		case sieve.Reject:
-			list = append(list, "reject "+strings.NewReplacer("\r", "?", "\n", "?").Replace(a.Reason))
-		case sieve.Vacation:
-			s := fmt.Sprintf("vacation %d", int(a.Reply.Every/time.Second))
-			if a.Reply.Subject != "" {
-				s += " " + strings.TrimSpace(a.Reply.Subject)
-			}
-			list = append(list, s)
-		case sieve.Notify:
-			list = append(list, "notify "+string(a.Address))
-		case sieve.Discard:
-			list = append(list, "discard")
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
-func runScript(t *testing.T, name string, script, msg []byte) (sieve.Result, error) {
-	t.Helper()
-	s, err := sieve.Compile(name, script, nil)
-	if err != nil {
-		return sieve.Result{}, err
-	}
-	m, err := mail.NewMessage(mail.Bytes(strings.ReplaceAll(string(msg), "\n", "\r\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sieve.Run([]*sieve.Script{s}, m, environment()), nil
 }
