@@ -32,6 +32,7 @@ type dateReader struct {
 	offset           int
 	zoneRead         bool
 	seconds          bool
+	halfDay          bool // the time has AM or PM
 }
 
 func (d *dateReader) read() (Stamp, bool) {
@@ -50,7 +51,7 @@ func (d *dateReader) read() (Stamp, bool) {
 	case n == 4 && (d.at(4) == '-' || d.at(4) == '/'):
 		ok = d.iso()
 	case n == 1 || n == 2:
-		if c := d.at(n); (c == '/' || c == '-') && isDigit(d.at(n+1)) {
+		if c := d.at(n); (c == '/' || c == '-' || c == '.') && isDigit(d.at(n+1)) {
 			ok = d.slashes()
 		} else {
 			ok = d.rfc()
@@ -83,8 +84,9 @@ func (d *dateReader) foreignDay() {
 		if d.at(0) == '.' {
 			d.i++
 		}
+		numeric := isDigit(d.at(0))
 		d.dash()
-		if d.monthName() {
+		if numeric || d.monthName() {
 			d.i = begin
 			return
 		}
@@ -199,8 +201,10 @@ func (d *dateReader) iso() bool {
 	return true
 }
 
-// slashes reads "05/12/2026 08:30:00 AM" and "4-20-2018", with the month first
-// unless that would be invalid.
+// slashes reads "05/12/2026 08:30:00 AM", "4-20-2018" and "12.05.2026 8:30". With
+// dots, the day is first. Otherwise the month is, unless that would be invalid or
+// contradict the weekday. If the day could be the month and there is neither a
+// weekday nor AM or PM, which imply the American order, the date is ambiguous.
 func (d *dateReader) slashes() bool {
 	d.month = d.number(2)
 	sep := d.at(0)
@@ -213,12 +217,28 @@ func (d *dateReader) slashes() bool {
 	if !d.yearNumber() {
 		return false
 	}
-	if d.month > 12 && d.day <= 12 {
+	swapped := sep == '.' || d.month > 12 && d.day <= 12
+	either := sep != '.' && d.month <= 12 && d.day <= 12 && d.month != d.day
+	if either && d.weekday != 0 && d.weekdayOn(d.month, d.day) != d.weekday && d.weekdayOn(d.day, d.month) == d.weekday {
+		swapped = true
+	}
+	if swapped {
 		d.month, d.day = d.day, d.month
 	}
 	d.skip(false)
 	d.defects |= OddDate
-	return d.clock() && d.zoneText()
+	if !d.clock() {
+		return false
+	}
+	if either && d.weekday == 0 && !d.halfDay {
+		d.defects |= AmbiguousDate
+	}
+	return d.zoneText()
+}
+
+// weekdayOn returns the weekday of a day in the year that was read.
+func (d *dateReader) weekdayOn(month, day int) int {
+	return int(((daysFromCivil(d.year, month, day)+4)%7+7)%7) + 1
 }
 
 func (d *dateReader) clock() bool {
@@ -256,11 +276,13 @@ func (d *dateReader) clock() bool {
 		switch d.at(0) | 0x20 {
 		case 'a':
 			d.i += 2
+			d.halfDay = true
 			d.defects |= OddDate
 			d.hour %= 12
 			return true
 		case 'p':
 			d.i += 2
+			d.halfDay = true
 			d.defects |= OddDate
 			d.hour = d.hour%12 + 12
 			return true
@@ -282,7 +304,7 @@ func (d *dateReader) stamp() (Stamp, bool) {
 		d.defects |= NamedZoneOnly
 	}
 	days := daysFromCivil(d.year, d.month, d.day)
-	if d.weekday != 0 && int(((days+4)%7+7)%7)+1 != d.weekday {
+	if d.weekday != 0 && d.weekdayOn(d.month, d.day) != d.weekday {
 		d.defects |= WrongWeekday
 	}
 	unix := days*86400 + int64(d.hour*3600+d.min*60+d.sec-d.offset)

@@ -32,11 +32,12 @@ const (
 	ControlCharacter // NUL and other control characters
 	EightBit         // bytes above 127
 	RepeatedClause   // the same keyword twice
+	AmbiguousDate    // "05/12/2026 08:30", in which the first number may be the month or the day
 )
 
 var defectNames = [...]string{"no-semicolon", "many-semicolons", "no-date", "no-zone", "named-zone", "two-digit-year",
 	"asctime-date", "odd-date", "wrong-weekday", "no-from", "no-by", "empty-clause", "unclosed-comment", "stray-paren",
-	"deep-comment", "too-many-comments", "too-many-tokens", "too-long", "stray-text", "control-character", "8bit", "repeated-clause"}
+	"deep-comment", "too-many-comments", "too-many-tokens", "too-long", "stray-text", "control-character", "8bit", "repeated-clause", "ambiguous-date"}
 
 // List returns the names of the irregularities in a fixed order.
 func (d Defects) List() []string {

@@ -82,7 +82,7 @@ func (f *dateFinder) try(i int) {
 	for start < end && class[f.s[start]] == space {
 		start++
 	}
-	const ofDate = DateWithoutZone | NamedZoneOnly | TwoDigitYear | AsctimeDate | OddDate | WrongWeekday
+	const ofDate = DateWithoutZone | NamedZoneOnly | TwoDigitYear | AsctimeDate | OddDate | WrongWeekday | AmbiguousDate
 	f.line.Stamp = st
 	f.line.Defects = f.line.Defects&^ofDate | defects
 	f.dateRange = dateRange{int32(start), int32(end)}

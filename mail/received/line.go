@@ -127,6 +127,14 @@ const (
 	NamedZone                   // EDT, CEST
 )
 
+// DayAsMonth returns the stamp with the numbers of day and month exchanged, both
+// of which must be at most 12.
+func (s Stamp) DayAsMonth() Stamp {
+	t := s.Time()
+	s.Unix += (daysFromCivil(t.Year(), t.Day(), int(t.Month())) - daysFromCivil(t.Year(), int(t.Month()), t.Day())) * 86400
+	return s
+}
+
 // Time returns the stamp in its own zone, or the zero time if there is none.
 func (s Stamp) Time() time.Time {
 	if !s.OK {

@@ -267,6 +267,34 @@ func (t collector) collect(head []byte) {
 	for i := range t.Steps {
 		t.Steps[i].Index = i + 1
 	}
+	t.settleDates()
+}
+
+// settleDates chooses the order of day and month in dates that leave it open:
+// the one that is closer to the newest date that does not.
+func (t collector) settleDates() {
+	var sure *received.Stamp
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.Stamp.OK && s.Defects&received.AmbiguousDate == 0 {
+			sure = &s.Stamp
+		}
+	}
+	if sure == nil {
+		return
+	}
+	settle := func(s *received.Stamp) {
+		if other := s.DayAsMonth(); abs(other.Unix-sure.Unix) < abs(s.Unix-sure.Unix) {
+			*s = other
+		}
+	}
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.Defects&received.AmbiguousDate != 0 {
+			settle(&s.Stamp)
+		}
+	}
+	if t.DateDefects&received.AmbiguousDate != 0 {
+		settle(&t.DateStamp)
+	}
 }
 
 // field reads one field other than Received. first is set for the first field

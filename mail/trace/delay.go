@@ -50,7 +50,7 @@ func (t timing) delays(m *clockFit, wrong map[int]bool, times []int64) {
 			}
 		}
 	}
-	if len(marks) > 0 {
+	if len(marks) > 1 || len(marks) == 1 && len(t.Steps) == 1 {
 		t.HasTotal = true
 		t.Total = time.Duration(times[marks[len(marks)-1]]-times[marks[0]]) * time.Millisecond
 	}

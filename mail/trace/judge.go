@@ -312,6 +312,15 @@ func (t judge) hoursOff() int {
 	return int(hours)
 }
 
+// wholeHours returns the number of whole hours of a delay that a wrong zone could
+// explain, allowing half a minute for the transfer, or 0.
+func wholeHours(d time.Duration) int {
+	if h := d.Round(time.Hour); h >= time.Hour && h <= 13*time.Hour && (d-h).Abs() <= 30*time.Second {
+		return int(h / time.Hour)
+	}
+	return 0
+}
+
 // longWait is the delay from which a warning is given, if the delay is certain.
 // Greylisting and busy queues cause shorter delays every day.
 const longWait = time.Hour
@@ -349,7 +358,14 @@ func (t judge) delays() {
 			continue
 		}
 		text := fmt.Sprintf("%s between %s and %s", Words(s.Delay), from, t.writer(i))
-		advice := "ask the administrator of " + from + " for the log of this message: it probably waited in that queue"
+		likely := "probably waited"
+		if s.Low < s.Delay/2 {
+			likely = "may have waited"
+		}
+		advice := "ask the administrator of " + from + " for the log of this message: it " + likely + " in that queue"
+		if h := wholeHours(s.Delay); h != 0 && s.Low < s.Delay/2 {
+			text += fmt.Sprintf(": almost exactly %s, which a wrong time zone at either host would also cause", plural(h, "hour"))
+		}
 		severity := Note
 		if s.Delay >= longWait && (s.Low >= s.Delay/2 || t.dateAgrees(i-1) && !t.wrongAt(s.Index, s.Index-1)) {
 			severity = Warning
@@ -434,7 +450,7 @@ func (t judge) fields() {
 	if has["message-id"] == 0 && whole {
 		t.find("no-message-id", Note, 0, "there is no Message-ID field", "")
 	}
-	if t.DateStamp.OK && t.HasTotal {
+	if t.DateStamp.OK {
 		for i := range t.Steps {
 			s := &t.Steps[i]
 			if s.Time.IsZero() {

@@ -97,6 +97,9 @@ func (t *weigher) ownName(s, next *Step) bool {
 			s.By.Name, next.Index, peer(&next.Line))
 	}
 	missing := next.From.RDNSState == received.Missing
+	if own := organisation(s.By.Name); own != "" && organisation(next.Announced()) == own && !sameHost(next.Announced(), next.By.Name) {
+		return true // perhaps another server of ours, whose address has no reverse name
+	}
 	switch {
 	case sameHost(next.Announced(), next.By.Name) && (missing || next.From.RDNS != ""):
 		s.addSign(peerSign, 1, "that peer announced the name of the server which it connected to")
@@ -206,7 +209,9 @@ func dialUp(name string) bool {
 
 // future finds stamps that are too far off to be explained by a clock error. It
 // is no sign against a line if another organisation's host, which received the
-// message from it, wrote the same time: then our own clock may be wrong.
+// message from it, wrote the same time, or if the message was written shortly
+// before: then our own clock may be wrong. Nor is a line suspect because it is
+// dated before the Date field if our own line is, too: then that field is wrong.
 func (t *weigher) future(s, next *Step) {
 	b := &t.Steps[t.Boundary-1]
 	if !s.Stamp.OK {
@@ -215,10 +220,13 @@ func (t *weigher) future(s, next *Step) {
 	late := func(s *Step) bool { return s.Stamp.OK && b.Stamp.OK && s.Stamp.Unix-b.Stamp.Unix > 86400-3600 }
 	s.afterUs = late(s)
 	agrees := late(next) && next.Stamp.Unix >= s.Stamp.Unix-60 && organisation(next.By.Name) != "" && organisation(next.By.Name) != organisation(s.By.Name)
+	if d := s.Stamp.Unix - t.DateStamp.Unix; t.DateStamp.OK && d >= 0 && d <= 3600 {
+		agrees = true
+	}
 	if s.afterUs && !agrees {
 		s.addSign(timeSign, 4, "dated %s after our own line", Words(time.Duration(s.Stamp.Unix-b.Stamp.Unix)*time.Second))
 	}
-	if t.DateStamp.OK && t.DateStamp.Unix-s.Stamp.Unix > 86400 {
+	if t.DateStamp.OK && t.DateStamp.Unix-s.Stamp.Unix > 86400 && b.Stamp.OK && t.DateStamp.Unix-b.Stamp.Unix < 3600 {
 		s.addSign(timeSign, 1, "dated %s before the message was written", Words(time.Duration(t.DateStamp.Unix-s.Stamp.Unix)*time.Second))
 	}
 }
