@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
 	"github.com/rs/zerolog"
+
+	"hoplite/internal/files"
 )
 
 // Env holds a Manager's dependencies other than its configuration.
@@ -49,19 +50,9 @@ type kind struct {
 // New returns a Manager, which does not use the network before Start.
 func New(c Config, env Env) (*Manager, error) {
 	m := &Manager{names: env.Names}
-	var roots *x509.CertPool
-	if c.CARoot != "" {
-		path := c.CARoot
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(env.Data, path)
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("acme: ca_root: %w", err)
-		}
-		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("acme: ca_root %s has no certificate", path)
-		}
+	roots, err := files.Roots(env.Data, c.CARoot)
+	if err != nil {
+		return nil, fmt.Errorf("acme: ca_root: %w", err)
 	}
 	if env.Storage == nil {
 		env.Storage = func(keys string) certmagic.Storage { return NewStorage(Folder(env.Data, keys)) }

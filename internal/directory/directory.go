@@ -2,11 +2,8 @@ package directory
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/singleflight"
 
+	"hoplite/internal/files"
 	"hoplite/internal/outage"
 	"hoplite/mail/safe"
 )
@@ -50,20 +48,9 @@ type Directory struct {
 
 // New returns a directory. It does not connect.
 func New(cfg Config, env Env) (*Directory, error) {
-	var roots *x509.CertPool
-	if cfg.CA != "" {
-		path := cfg.CA
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(env.Data, path)
-		}
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("directory %q: ca: %w", cfg.Name, err)
-		}
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("directory %q: ca: %s has no certificate", cfg.Name, path)
-		}
+	roots, err := files.Roots(env.Data, cfg.CA)
+	if err != nil {
+		return nil, fmt.Errorf("directory %q: ca: %w", cfg.Name, err)
 	}
 	client, err := newClient(&cfg, roots)
 	if err != nil {

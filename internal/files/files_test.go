@@ -197,3 +197,21 @@ func TestChangesIgnoreTheWallClock(t *testing.T) {
 		t.Errorf("the next look is at %s, a reading of the wall clock", next)
 	}
 }
+
+func TestRoots(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"empty.pem": "", "key.pem": "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Roots(dir, name); !errors.Is(err, errNoCertificate) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if pool, err := Roots(dir, ""); pool != nil || err != nil {
+		t.Errorf("no file: %v %v", pool, err)
+	}
+	if _, err := Roots(dir, "missing.pem"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}

@@ -2,17 +2,15 @@ package authority
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/directory"
+	"hoplite/internal/files"
 	"hoplite/internal/outage"
 	"hoplite/internal/users"
 	"hoplite/mail"
@@ -60,19 +58,8 @@ func New(cfg Config, env Env) (*Authority, error) {
 		return nil, err
 	}
 	r := &remote{server: s, helo: env.Hostname, timeout: cfg.Timeout, local: cfg.User == "local"}
-	if cfg.CA != "" {
-		path := cfg.CA
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(env.Data, path)
-		}
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("accounts %q: ca: %w", cfg.Name, err)
-		}
-		r.roots = x509.NewCertPool()
-		if !r.roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("accounts %q: ca: %s has no certificate", cfg.Name, path)
-		}
+	if r.roots, err = files.Roots(env.Data, cfg.CA); err != nil {
+		return nil, fmt.Errorf("accounts %q: ca: %w", cfg.Name, err)
 	}
 	a.checker = r
 	return a, nil
