@@ -330,6 +330,19 @@ func (c *compiler) arguments(n *node, allowed map[string]tag, kinds ...argKind) 
 	return a
 }
 
+// positional returns the number of arguments that are neither tags nor the
+// values of tags. Some commands and tests have an optional first argument.
+func (n *node) positional(tags map[string]tag) (count int) {
+	for i := 0; i < len(n.args); i++ {
+		if n.args[i].kind != argTag {
+			count++
+		} else if tags[n.args[i].tag].value != argTag {
+			i++
+		}
+	}
+	return count
+}
+
 func count(n int) string {
 	if n == 1 {
 		return "1 argument"

@@ -82,17 +82,9 @@ func protected(name string) bool {
 }
 
 func compileDeleteHeader(c *compiler, n *node) statement {
-	kinds := []argKind{argString}
-	positional := 0
 	tags := merge(matchTags, map[string]tag{"index": {value: argNumber}, "last": {}})
-	for i := 0; i < len(n.args); i++ {
-		if n.args[i].kind != argTag {
-			positional++
-		} else if tags[n.args[i].tag].value != argTag {
-			i++
-		}
-	}
-	if positional == 2 {
+	kinds := []argKind{argString}
+	if n.positional(tags) == 2 {
 		kinds = append(kinds, argList)
 	}
 	a := c.arguments(n, tags, kinds...)

@@ -253,18 +253,8 @@ func compileString(c *compiler, n *node) condition {
 }
 
 func compileHasFlag(c *compiler, n *node) condition {
-	positional := 0
-	for i := 0; i < len(n.args); i++ {
-		if n.args[i].kind == argTag {
-			if matchTags[n.args[i].tag].value != argTag {
-				i++
-			}
-			continue
-		}
-		positional++
-	}
 	kinds := []argKind{argList}
-	if positional == 2 {
+	if n.positional(matchTags) == 2 {
 		c.need(n, "a variable", "variables")
 		kinds = []argKind{argList, argList}
 	}
