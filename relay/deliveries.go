@@ -123,8 +123,17 @@ func (d *deliveries) owner(places []int) mail.Address {
 }
 
 // isLeft reports whether a recipient was refused at RCPT.
-func (d *deliveries) isLeft(place int) bool {
-	return slices.ContainsFunc(d.left, func(l leftover) bool { return l.at == place })
+func (d *deliveries) isLeft(place int) bool { return d.leftAt(place) != nil }
+
+// leftAt returns the recipient at an index of the envelope if it was refused at
+// RCPT, otherwise nil.
+func (d *deliveries) leftAt(place int) *leftover {
+	for i := range d.left {
+		if d.left[i].at == place {
+			return &d.left[i]
+		}
+	}
+	return nil
 }
 
 // send passes the message to the hop, after the last stage of the route.

@@ -24,8 +24,8 @@ type member struct {
 
 // ask passes one member through the filters and offers it to its hop.
 func (t *transaction) ask(ctx context.Context, r mail.Rcpt) member {
-	if i := t.index(r.To); i >= 0 {
-		return member{rcpt: r, place: i}
+	if m, ok := t.known(r); ok {
+		return m
 	}
 	d := t.run.Rcpt(ctx, &r)
 	if d.Reply != nil {
@@ -40,11 +40,29 @@ func (t *transaction) ask(ctx context.Context, r mail.Rcpt) member {
 	if d.Redirect != "" {
 		r.Via = append(r.Via, "redirect by "+d.By)
 		r.To = d.Redirect
-		if i := t.index(r.To); i >= 0 {
-			return member{rcpt: r, place: i}
+		if m, ok := t.known(r); ok {
+			return m
 		}
 	}
 	return t.add(ctx, r)
+}
+
+// known returns the member for an address that is already in the envelope. An
+// address that was refused permanently there is refused again: it is in the
+// envelope only because other members of an alias were accepted. After a
+// temporary refusal, the copy that waits in the queue is for this recipient too.
+func (t *transaction) known(r mail.Rcpt) (m member, ok bool) {
+	i := t.index(r.To)
+	if i < 0 {
+		return member{}, false
+	}
+	if l := t.out.leftAt(i); l != nil && l.refusal.Permanent() {
+		m = l.member
+		m.rcpt = r
+		m.rcpt.Hop = l.rcpt.Hop
+		return m, true
+	}
+	return member{rcpt: r, place: i}, true
 }
 
 // refusedAnyway returns the member if its route or hop refuses it permanently, or
@@ -130,6 +148,9 @@ func (t *transaction) mayReport(m *member) bool {
 // leave adds a refused member to the envelope, with the refusal as its outcome.
 // rescue queues or reports it if another member receives the message.
 func (t *transaction) leave(m *member) (place int) {
+	if i := t.index(m.rcpt.To); i >= 0 {
+		return i // a member of an earlier recipient's alias, too
+	}
 	place = len(t.Envelope.Rcpts)
 	t.Envelope.Rcpts = append(t.Envelope.Rcpts, m.rcpt)
 	t.out.left = append(t.out.left, leftover{place, *m})

@@ -158,6 +158,49 @@ func TestWithdrawnMembers(t *testing.T) {
 	}
 }
 
+// An address that was refused as a member of an alias is refused again as a
+// recipient, and reported once. The copy that waits in the queue is shared.
+func TestRefusedMemberAsRecipient(t *testing.T) {
+	for _, protocol := range []string{"smtp", "lmtp"} {
+		t.Run(protocol, func(t *testing.T) {
+			waiting := &hop{waiting: true}
+			var reported []string
+			d := open(t, protocol, func(_ *Config, e *Env) {
+				e.Later = func(string, bool) mail.Hop { return waiting }
+				e.Bounce = func(_ context.Context, _ *mail.Transaction, _ *mail.Message, failed []mail.Outcome) (mail.Address, error) {
+					for _, o := range failed {
+						reported = append(reported, o.Rcpt.Local())
+					}
+					return "", nil
+				}
+			})
+			c := d.hello(t)
+			c.say("MAIL FROM:<sender@example.net>", "250")
+			replies := 1
+			for _, r := range []struct{ to, want string }{
+				{"mixed", "250"}, {"half", "250"}, {"slow", "250"}, {"no", "550 5.1.1"}, {"late", "250"},
+			} {
+				if c.say("RCPT TO:<"+r.to+"@example.org>", r.want); r.want == "250" && protocol == "lmtp" {
+					replies++
+				}
+			}
+			c.say("DATA", "354")
+			c.say(hi+".", "250")
+			for range replies - 2 {
+				c.want("250")
+			}
+			c.settle()
+			c.say("QUIT", "221")
+			if got := locals(waiting); got != "late" {
+				t.Errorf("queued for %q", got)
+			}
+			if got := strings.Join(reported, " "); got != "no" {
+				t.Errorf("reported %q", got)
+			}
+		})
+	}
+}
+
 // A restarted handoff may refuse a recipient that it accepted before.
 func TestReopenedHandoff(t *testing.T) {
 	tx := mail.NewTransaction(mail.Client{}, "sender@example.net")

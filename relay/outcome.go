@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"strings"
 
 	"hoplite/mail"
@@ -121,7 +122,7 @@ func leftBehind(outcomes []mail.Outcome, groups [][]int) (later, failed []int) {
 		}
 		for _, i := range group {
 			switch r := &outcomes[i].Reply; {
-			case r.Positive():
+			case r.Positive(), slices.Contains(later, i), slices.Contains(failed, i): // groups may share a recipient
 			case r.Permanent():
 				failed = append(failed, i)
 			default:

@@ -83,6 +83,7 @@ func TestLeftBehind(t *testing.T) {
 		"one of each":             {[]int{250, 451, 550}, everyone(1, 3), []int{1}, []int{2}},
 		"groups do not mix":       {[]int{250, 451, 550}, [][]int{{0}, {1}, {2}}, nil, nil},
 		"only the mixed group":    {[]int{250, 451, 451}, [][]int{{0, 1}, {2}}, []int{1}, nil},
+		"a shared recipient":      {[]int{250, 451, 550, 250}, [][]int{{0, 1, 2}, {3, 2, 1}}, []int{1}, []int{2}},
 		"no recipients, no group": {nil, [][]int{{}}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

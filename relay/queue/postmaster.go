@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hoplite/mail"
+	"hoplite/mail/dsn"
 	"hoplite/relay/queue/report"
 	"hoplite/relay/queue/schedule"
 )
@@ -20,9 +21,9 @@ type postmaster struct {
 
 // isNew reports whether the postmaster has not been told today about one of the
 // refused recipients, and counts all of them. The caller holds the lock.
-func (p *postmaster) isNew(refused []mail.Outcome, now time.Time) (isNew bool) {
+func (p *postmaster) isNew(refused []dsn.Rcpt, now time.Time) (isNew bool) {
 	for i := range refused {
-		isNew = p.rcpts.Allow(refused[i].Rcpt.Key(), now) || isNew
+		isNew = p.rcpts.Allow(refused[i].Rcpt.To.Key(), now) || isNew
 	}
 	return isNew
 }

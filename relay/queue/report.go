@@ -70,7 +70,7 @@ func (q *Queue) Bounce(ctx context.Context, tx *mail.Transaction, m *mail.Messag
 	r.Message = m
 	send := r.To != ""
 	if send && r.Why != "" {
-		q.update(func(*schedule.Machine) { send = q.postmaster.isNew(refused, r.At) && q.postmaster.allows(msg, r.At) })
+		q.update(func(*schedule.Machine) { send = q.postmaster.isNew(r.Rcpts, r.At) && q.postmaster.allows(msg, r.At) })
 	}
 	if !send {
 		return "", nil

@@ -115,7 +115,7 @@ func (s *Sender) recipient(msg *schedule.Message, kind dsn.Kind, rcpts []int, in
 		return returned, ""
 	case kind != dsn.Failed, s.Postmaster == "",
 		strings.Count(msg.ID, "-f") > 1, // a report about a report
-		slices.ContainsFunc(msg.Envelope.Rcpts, s.isPostmaster):
+		slices.ContainsFunc(rcpts, func(i int) bool { return s.isPostmaster(msg.Envelope.Rcpts[i]) }):
 		return "", ""
 	case msg.Envelope.Owner != "":
 		return s.Postmaster, "The message below could not be delivered. It was sent on behalf of a device or\n" +

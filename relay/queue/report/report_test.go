@@ -100,6 +100,10 @@ func TestFor(t *testing.T) {
 			edit: func(msg *schedule.Message) { null(msg); msg.Envelope.Rcpts[0].Orig = "post@example.org" },
 		},
 		{
+			name: "the postmaster learns what others did not receive", sender: from, owed: failed, due: []string{"id-f1 failed post@example.org why"},
+			edit: func(msg *schedule.Message) { null(msg); msg.Envelope.Rcpts[1].To = "post@example.org" },
+		},
+		{
 			name: "nor a report about a report", sender: from, owed: failed, unsent: 1,
 			edit: func(msg *schedule.Message) { null(msg); msg.ID = "id-f1-f1" },
 		},
