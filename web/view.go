@@ -28,6 +28,7 @@ var functions = template.FuncMap{
 type view struct {
 	Verdict   string
 	Subject   string
+	MessageID string // of the original message of a report
 	Rows      []row
 	Ticks     []tick
 	Findings  []trace.Finding
@@ -209,6 +210,7 @@ func (s *Server) view(rep *inspect.Report, pseudonym func(string) string, c choi
 	}
 	if rep.Original != nil {
 		v.Original = makeView(rep.Original, text, c)
+		v.Original.MessageID = text(rep.Original.MessageID)
 	}
 	return v
 }

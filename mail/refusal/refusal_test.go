@@ -95,8 +95,10 @@ func TestFind(t *testing.T) {
 		{"450 4.2.0 <ann@example.org>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/", "greylisting", "put off"},
 		{"552 5.2.2 <ann@example.org>: Quota exceeded (mailbox for user is full)", "any server", "full"},
 		{"552 5.3.4 Message size exceeds fixed limit", "any server", "larger"},
-		{"554 5.7.1 <ann@example.org>: Relay access denied", "Postfix", "not responsible"},
-		{"550 5.1.1 <ann@example.org>: Recipient address rejected: User unknown in virtual mailbox table", "Postfix", "no such mailbox"},
+		{"554 5.7.1 <ann@example.org>: Relay access denied", "any server", "not responsible"},
+		{"550 5.1.1 <ann@example.org>: Recipient address rejected: User unknown in virtual mailbox table", "any server", "no such mailbox"},
+		{"550 relay not permitted", "any server", "not responsible"},
+		{"550 5.7.1 <mail.example.org[192.0.2.1]>: Client host rejected: Access denied", "Postfix", "A rule of the server"},
 		{"550 Sender verify failed", "Exim", "reverse path"},
 		{"550 5.5.2 Bare LF not allowed", "any server", "line ends"},
 	}

@@ -158,7 +158,7 @@ func (c *Comparison) parts(path string, a, b []byte, x, y *mime.Part) {
 		if px, py := body(a, x), body(b, y); sha256.Sum256(px) != sha256.Sum256(py) {
 			means := "the content changed"
 			if bytes.Equal(squeeze(px), squeeze(py)) {
-				means = "only white space or line ends changed"
+				means = "only white space or line endings changed"
 			}
 			c.Parts = append(c.Parts, Change{What: "changed", Where: where, Before: describe(x), After: describe(y), Means: means})
 		}
@@ -299,7 +299,7 @@ func (c *Comparison) smime(x, y *mime.Part, a, b []byte) {
 	case bytes.Equal(body(a, was), body(b, is)):
 		c.Signing = append(c.Signing, "S/MIME: the signed or encrypted part is identical")
 	case bytes.Equal(bytes.ReplaceAll(body(a, was), []byte("\r\n"), []byte("\n")), bytes.ReplaceAll(body(b, is), []byte("\r\n"), []byte("\n"))):
-		c.Signing = append(c.Signing, "S/MIME: only line ends differ; the signature stays valid")
+		c.Signing = append(c.Signing, "S/MIME: only line endings differ; the signature stays valid")
 	default:
 		c.Signing = append(c.Signing, "S/MIME: the signed part changed, so the signature breaks")
 	}

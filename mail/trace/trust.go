@@ -159,6 +159,9 @@ func (t *weigher) origin(b *Step) {
 			return
 		}
 		o.Name, o.Helo = b.From.Name, ""
+		if o.Name == "" {
+			o.Name = "a local program (" + b.Ident + ")"
+		}
 	case t.provider != nil && t.provider.holds(b.From.Addr):
 		o.Addr, o.Name = netip.Addr{}, t.provider.title
 	}

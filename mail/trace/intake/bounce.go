@@ -85,6 +85,9 @@ func readBounce(head, body []byte) *Bounce {
 	}
 	b.prose(plainText(whole, root, body))
 	b.attached(whole, root, body)
+	if b.Reporter == "" {
+		b.Reporter = senderDomain(head)
+	}
 	if len(b.Recipients) == 1 && b.Recipients[0].Rcpt == "" {
 		b.Recipients[0].Rcpt = failedRecipient(head)
 	}
@@ -190,4 +193,15 @@ func looksLikeBounce(head []byte) bool {
 		}
 	}
 	return false
+}
+
+// senderDomain returns the domain of the address in From, which is the name of
+// the server in reports that do not name it otherwise, or "".
+func senderDomain(head []byte) string {
+	from, _, _ := strings.Cut(fieldText(head, "From"), " (")
+	_, domain, _ := strings.Cut(from[strings.LastIndexByte(from, '<')+1:], "@")
+	if domain = strings.TrimRight(domain, ">"); strings.ContainsAny(domain, " <@,") {
+		return ""
+	}
+	return domain
 }

@@ -70,6 +70,45 @@ func TestFreeTextBounces(t *testing.T) {
 	}
 }
 
+// TestPostfixReasons reads Postfix's own reasons, which have no reply code, and
+// replies whose code is on the second line.
+func TestPostfixReasons(t *testing.T) {
+	in, err := Read(t.Context(), []byte("From: MAILER-DAEMON@a.example (Mail Delivery System)\n\nThis is the mail system at host mx.a.example.\n\nIf you need help, <postmaster@a.example>: write\nto us.\n\n"+
+		"<bob@b.example>: Host or domain name not found. Name service error for\n    name=b.example type=A: Host not found\n\n<eve@c.example>: host\n    mx.c.example[192.0.2.10] said: 452 4.2.2\n    mailbox full\n\n<dan@d.example>: connect to mx.d.example[192.0.2.11]:25: Connection timed out\n"))
+	if err != nil || in.Bounce == nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range in.Bounce.Recipients {
+		got = append(got, strings.Join([]string{f.Rcpt, f.Remote, f.Status, f.Diagnostic}, "|"))
+	}
+	want := []string{
+		"bob@b.example|||Host or domain name not found. Name service error for name=b.example type=A: Host not found",
+		"eve@c.example|mx.c.example|4.2.2|452 4.2.2 mailbox full",
+		"dan@d.example|||connect to mx.d.example[192.0.2.11]:25: Connection timed out",
+	}
+	if !slices.Equal(got, want) || in.Bounce.Reporter != "mx.a.example" {
+		t.Errorf("%s: %q\nwant %q", in.Bounce.Reporter, got, want)
+	}
+}
+
+// TestReporters checks the server that wrote a free-text report.
+func TestReporters(t *testing.T) {
+	for _, c := range [][2]string{
+		{"From: MAILER-DAEMON@a.example\n\nHi. This is the qmail-send program at ns1.a.example.\n", "ns1.a.example"},
+		{"From: postmaster@a.example\n\nGenerating server: ex1.a.example\n", "ex1.a.example"},
+		{"From: Mail Delivery System <Mailer-Daemon@host.a.example>\n", "host.a.example"},
+		{"From: MAILER-DAEMON@a.example (Mail Delivery System)\n", "a.example"},
+		{"From: MAILER-DAEMON\n", ""},
+		{"From: mailer-daemon@a.example, b@b.example\n", ""},
+	} {
+		in, err := Read(t.Context(), []byte(c[0]+"\nIt failed:\n\n<bob@b.example>:\n550 5.1.1 no such user\n"))
+		if err != nil || in.Bounce == nil || in.Bounce.Reporter != c[1] {
+			t.Errorf("%q: %v %+v", c[0], err, in)
+		}
+	}
+}
+
 // TestNotABounce checks that personal mail quoting a reply is not treated as a
 // bounce.
 func TestNotABounce(t *testing.T) {

@@ -143,7 +143,7 @@ func fromUTF16(b []byte, big bool) []byte {
 // lineEnds converts lone CRs to LFs and removes empty lines at the start.
 func (in *Input) lineEnds(b []byte) []byte {
 	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') >= 0 {
-		in.repaired("classic Mac OS line ends replaced")
+		in.repaired("classic Mac OS line endings replaced")
 		b = bytes.ReplaceAll(b, []byte{'\r'}, []byte{'\n'})
 	}
 	trimmed := bytes.TrimLeft(b, "\r\n")

@@ -15,8 +15,10 @@ import (
 // lines.
 type prose struct {
 	*Bounce
-	cur   Failed
-	reply bool // the current line is inside a reply
+	cur     Failed
+	reply   bool // the current line is inside a reply
+	postfix bool // Postfix wrote the report, which gives each recipient's reason
+	reason  bool // the reply is the server's own reason, without a code so far
 }
 
 // proseLimit is the maximum number of bytes of free text that are read, and
@@ -54,8 +56,9 @@ func (p *prose) line(line string) {
 		p.reply = p.reply && p.cur.Diagnostic == ""
 		return
 	}
-	if name, ok := strings.CutPrefix(line, "Generating server: "); ok {
+	if name := writerIn(line); name != "" {
 		p.Reporter = name
+		p.postfix = strings.HasPrefix(line, postfixIntro)
 		return
 	}
 	if addr := addressIn(line); addr != "" && addr != p.cur.Rcpt && !p.reply {
@@ -65,15 +68,41 @@ func (p *prose) line(line string) {
 	if p.cur.Remote == "" {
 		p.cur.Remote = remoteHost(line)
 	}
+	text, status, coded := replyIn(line)
+	if p.reason && coded {
+		if p.cur.Remote == "" {
+			p.cur.Remote = remoteHost(p.cur.Diagnostic + " " + line)
+		}
+		p.cur.Diagnostic, p.cur.Status, p.reason = text, status, false
+		return
+	}
 	if p.reply {
 		if len(p.cur.Diagnostic) < diagnosticLimit {
 			p.cur.Diagnostic += " " + line
 		}
 		return
 	}
-	if text, status, ok := replyIn(line); ok && p.cur.Diagnostic == "" {
-		p.cur.Diagnostic, p.cur.Status, p.reply = text, status, true
+	if p.cur.Diagnostic != "" {
+		return
 	}
+	if coded {
+		p.cur.Diagnostic, p.cur.Status, p.reply = text, status, true
+	} else if _, reason, ok := strings.Cut(line, ">: "); ok && p.postfix && line[0] == '<' {
+		p.cur.Diagnostic, p.reply, p.reason = reason, true, true
+	}
+}
+
+const postfixIntro = "This is the mail system at host "
+
+// writerIn returns the server named in a sentence by Exchange, Postfix or qmail,
+// or "".
+func writerIn(line string) string {
+	for _, intro := range [...]string{"Generating server: ", postfixIntro, "Hi. This is the qmail-send program at "} {
+		if name, ok := strings.CutPrefix(line, intro); ok {
+			return strings.TrimRight(name, ".")
+		}
+	}
+	return ""
 }
 
 // flush records the current recipient if it was rejected by a reply.
@@ -86,7 +115,7 @@ func (p *prose) flush() {
 		}
 		p.Recipients = append(p.Recipients, p.cur)
 	}
-	p.cur, p.reply = Failed{}, false
+	p.cur, p.reply, p.reason = Failed{}, false, false
 }
 
 // bare matches an address as written by Exchange, Gmail and Exim: on a line by

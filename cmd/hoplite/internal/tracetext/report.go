@@ -31,6 +31,10 @@ func bounce(s *Screen, r *inspect.Report) {
 	} else {
 		s.wrapped("", 0, "a report about another message, by "+orWord(b.Reporter, "an unnamed server"))
 	}
+	if o := r.Original; o != nil {
+		s.labelled("message", o.MessageID)
+		s.labelled("written", o.Date)
+	}
 	for i := range b.Recipients {
 		r := &b.Recipients[i]
 		s.wrapped("  ", 2, fmt.Sprintf("%s: %s %s", orWord(r.Rcpt, "a recipient"), orWord(r.Action, "failed"), r.Status))
@@ -45,7 +49,7 @@ func bounce(s *Screen, r *inspect.Report) {
 		}
 	}
 	known(s, r.Known)
-	if r.Original != nil {
+	if r.Original != nil && len(r.Original.Steps) > 0 {
 		s.heading("Path of the original message")
 		Trace(s, r.Original)
 	}
@@ -70,11 +74,16 @@ func complaint(s *Screen, c *intake.Complaint) {
 		{"sender", c.MailFrom}, {"recipient", strings.Join(c.Rcpts, ", ")}, {"address", c.SourceIP},
 		{"domain", strings.Join(c.Domains, ", ")}, {"arrived", c.Arrived},
 	} {
-		if l[1] != "" {
-			s.wrapped(fmt.Sprintf("  %-9s ", l[0]), storyIndent, l[1])
-		}
+		s.labelled(l[0], l[1])
 	}
 	if c.Incidents > 1 {
 		s.wrapped("  incidents ", storyIndent, strconv.Itoa(c.Incidents))
+	}
+}
+
+// labelled prints a detail of a report, unless it is empty.
+func (s *Screen) labelled(label, text string) {
+	if text != "" {
+		s.wrapped(fmt.Sprintf("  %-9s ", label), storyIndent, text)
 	}
 }

@@ -174,7 +174,7 @@ func TestStories(t *testing.T) {
 
 func TestBounce(t *testing.T) {
 	in := "From: MAILER-DAEMON@mx.b.example\nContent-Type: multipart/report; report-type=delivery-status; boundary=B\n\n--B\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.b.example\n\n" +
-		"Original-Recipient: rfc822;team@b.example\nFinal-Recipient: rfc822;bob@b.example\nAction: failed\nStatus: 5.7.1\nRemote-MTA: dns; up.example\nDiagnostic-Code: smtp; 550 5.7.1 " + strings.Repeat("refused ", 15) + "\n\n--B\nContent-Type: message/rfc822\n\n" + longLine + "\nhi\n--B--\n"
+		"Original-Recipient: rfc822;team@b.example\nFinal-Recipient: rfc822;bob@b.example\nAction: failed\nStatus: 5.7.1\nRemote-MTA: dns; up.example\nDiagnostic-Code: smtp; 550 5.7.1 " + strings.Repeat("refused ", 15) + "\n\n--B\nContent-Type: message/rfc822\n\n" + longLine + "Message-ID: <1@a.example>\nDate: Tue, 12 May 2026 08:30:05 +0000\n\nhi\n--B--\n"
 	r, err := (&inspect.Inspector{}).Inspect(t.Context(), []byte(in))
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestBounce(t *testing.T) {
 	s, out := screen(t, "C.UTF-8")
 	Report(s, r)
 	narrow(t, out.String())
-	for _, w := range []string{"a report about another message, by mx.b.example\n  bob@b.example: failed 5.7.1\n    addressed as team@b.example\n    up.example said: 550 5.7.1 refused",
+	for _, w := range []string{"a report about another message, by mx.b.example\n  message   <1@a.example>\n  written   Tue, 12 May 2026 08:30:05 +0000\n  bob@b.example: failed 5.7.1\n    addressed as team@b.example\n    up.example said: 550 5.7.1 refused",
 		"In our own history, by the Message-ID <1@a.example>\n01m83cchqfy872as accepted\n", "Path of the original message\n1 hop, origin 192.0.2.5", "Path of the report\nno hops"} {
 		if !strings.Contains(out.String(), w) {
 			t.Errorf("%q is missing in\n%s", w, out)
