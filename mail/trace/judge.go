@@ -366,6 +366,9 @@ func (t judge) delays() {
 		if h := wholeHours(s.Delay); h != 0 && s.Low < s.Delay/2 {
 			text += fmt.Sprintf(": almost exactly %s, which a wrong time zone at either host would also cause", plural(h, "hour"))
 		}
+		if t.header.listID != "" && i > 0 && sameHost(from, t.writer(i)) {
+			advice += ", or for a moderator of the list"
+		}
 		severity := Note
 		if s.Delay >= longWait && (s.Low >= s.Delay/2 || t.dateAgrees(i-1) && !t.wrongAt(s.Index, s.Index-1)) {
 			severity = Warning

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/publicsuffix"
+
 	"hoplite/mail/received"
 )
 
@@ -168,8 +170,8 @@ func (t *weigher) neighbours(s, next *Step) {
 	switch {
 	case own == helo && rdns != "" && relay:
 		s.addSign(peerSign, 2, "the peer of line %d announced itself as %s, but its reverse name %s belongs to another organisation", next.Index, h.Announced(), h.From.RDNS)
-		if dialUp(h.From.RDNS) {
-			s.addSign(poolSign, 1, "%s is the name of a dial-up address, and those do not relay", h.From.RDNS)
+		if dialUp(h.From.RDNS) && !dynamicDNS(by) {
+			s.addSign(poolSign, 1, "%s is the name of a dial-up address, and those rarely relay", h.From.RDNS)
 		}
 	case own == helo && rdns != "":
 		s.addSign(peerSign, 1, "the peer of line %d announced itself as %s, but its reverse name is %s", next.Index, h.Announced(), h.From.RDNS)
@@ -189,6 +191,14 @@ func (t *weigher) neighbours(s, next *Step) {
 	default:
 		s.addSign(peerSign, 2, "written by %s, but line %d received the message from %s", by, next.Index, peer(h))
 	}
+}
+
+// dynamicDNS reports whether a name belongs to a service such as dyndns.org that
+// gives names to hosts at dial-up addresses: a suffix of the public suffix list
+// that is privately owned.
+func dynamicDNS(name string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(strings.ToLower(strings.TrimSuffix(name, ".")))
+	return !icann && strings.Contains(suffix, ".")
 }
 
 // dialUp reports whether a reverse name belongs to a dynamic address. Numbered

@@ -117,6 +117,11 @@ func (t *weigher) withinProvider(h, older *received.Line) string {
 	if t.provider == nil {
 		t.provider = providerOf(h)
 	}
+	if t.provider == nil && insideName(h.By.Name) && Classify(h.From.Addr).inside() {
+		// A host with a private name, such as one of Fastmail's, whose
+		// neighbour in the same network has a name that is known.
+		t.provider = providerOf(older)
+	}
 	p := t.provider
 	if p == nil || !p.owns(older) && !insideName(older.By.Name) {
 		return ""
