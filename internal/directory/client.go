@@ -122,7 +122,9 @@ func (c *client) check(ctx context.Context, dn, password string) error {
 	switch {
 	case err == nil:
 		return nil
-	case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultNoSuchObject):
+	case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultNoSuchObject),
+		// 389 Directory Server: locked after wrong passwords, or disabled
+		ldap.IsErrorAnyOf(err, ldap.LDAPResultConstraintViolation, ldap.LDAPResultUnwillingToPerform):
 		return errPassword
 	}
 	return l.failed("check password", err)

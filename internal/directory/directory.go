@@ -24,6 +24,10 @@ var ErrUnknown = errors.New("no such address in the directory")
 // in.
 var ErrPassword = errors.New("wrong name or password")
 
+// ErrReply means that the directory answered a login with an error that is about
+// neither the name nor the password. Other logins may be answered.
+var ErrReply = errors.New("unexpected reply to the login")
+
 // Env holds what a directory needs apart from its configuration.
 type Env struct {
 	// Data is the data folder.
@@ -186,6 +190,9 @@ func (d *Directory) Login(ctx context.Context, name, password string) (*Entry, e
 	case errors.Is(err, errPassword):
 		return nil, ErrPassword
 	case err != nil:
+		if reply, ok := errors.AsType[*ldap.Error](err); ok && reply.ResultCode < ldap.ErrorNetwork {
+			return nil, fmt.Errorf("directory %q: %w: %w", d.cfg.Name, ErrReply, err)
+		}
 		d.note(err)
 		return nil, fmt.Errorf("directory %q: %w", d.cfg.Name, err)
 	}

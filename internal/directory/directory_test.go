@@ -8,10 +8,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/rs/zerolog"
 
 	"hoplite/internal/conf"
@@ -154,6 +156,24 @@ func TestLogin(t *testing.T) {
 	s.Down()
 	if _, err := d.Login(t.Context(), "ann@example.org", "secret"); err == nil || errors.Is(err, ErrPassword) {
 		t.Errorf("while the directory is down: %v", err)
+	}
+}
+
+// What the directory replies to one login does not stop mail or the logins of
+// others.
+func TestOddLogin(t *testing.T) {
+	entry := func(name string, result uint16) directorytest.Entry {
+		return directorytest.Entry{DN: "cn=" + name + ",dc=example,dc=org", Password: "secret", Login: result, Attributes: map[string][]string{"mail": {name + "@example.org"}}}
+	}
+	d := open(t, directorytest.Start(t, append(slices.Clone(people), entry("locked", ldap.LDAPResultConstraintViolation),
+		entry("inactive", ldap.LDAPResultUnwillingToPerform), entry("odd", ldap.LDAPResultOther))...), nil)
+	for name, want := range map[string]error{"locked": ErrPassword, "inactive": ErrPassword, "odd": ErrReply} {
+		if _, err := d.Login(t.Context(), name+"@example.org", "secret"); !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := d.Login(t.Context(), "ann@example.org", "secret"); err != nil {
+			t.Errorf("another user after %s: %v", name, err)
+		}
 	}
 }
 

@@ -36,6 +36,17 @@ func (s *State) Resting(now time.Time) error {
 // Set records the result of a question and reports whether the server began or
 // ceased to fail.
 func (s *State) Set(err error, now time.Time) (changed bool) {
+	return s.set(err, now, rest)
+}
+
+// Note records an error with which the server answered one question. Other
+// questions may have other answers, so they are asked without delay. Note reports
+// whether the server began to fail.
+func (s *State) Note(err error, now time.Time) (changed bool) {
+	return s.set(err, now, 0)
+}
+
+func (s *State) set(err error, now time.Time, rest time.Duration) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {

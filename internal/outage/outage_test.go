@@ -27,6 +27,9 @@ func TestState(t *testing.T) {
 			t.Errorf("step %d: %+v", i, s.Outage())
 		}
 	}
+	if !s.Note(down, start) || s.Resting(start) != nil || s.Outage().Reason != down.Error() {
+		t.Errorf("noted: %+v", s.Outage())
+	}
 	s.Set(errors.New("a\x1b[2Jb\r\n"), start)
 	if got := s.Outage().Reason; got == "" || got == "a\x1b[2Jb\r\n" {
 		t.Errorf("%q", got)

@@ -19,6 +19,7 @@ import (
 type Entry struct {
 	DN         string
 	Password   string
+	Login      uint16 // the result of each login, unless it is 0
 	Attributes map[string][]string
 }
 
@@ -136,6 +137,9 @@ func (s *Server) bind(op *ber.Packet) uint16 {
 	defer s.mu.Unlock()
 	s.binds++
 	for _, e := range s.entries {
+		if strings.EqualFold(e.DN, dn) && e.Login != 0 {
+			return e.Login
+		}
 		if strings.EqualFold(e.DN, dn) && e.Password != "" && e.Password == password {
 			return ldap.LDAPResultSuccess
 		}

@@ -17,6 +17,10 @@ import (
 	"hoplite/mail/safe"
 )
 
+// maxPassword is the maximum length of a password in octets. Some servers close
+// the connection on longer lines, which would look like an outage.
+const maxPassword = 1024
+
 // Env holds what authorities need apart from their configuration.
 type Env struct {
 	// Hostname is the name sent in EHLO.
@@ -118,7 +122,11 @@ func (a *Authority) ask(ctx context.Context, name, password string) (string, err
 	if errors.Is(err, errRefused) {
 		failure = nil
 	}
-	if ctx.Err() == nil && a.state.Set(failure, time.Now()) {
+	record := a.state.Set
+	if _, ok := errors.AsType[*replyError](failure); ok {
+		record = a.state.Note // otherwise one client could block the logins of all
+	}
+	if ctx.Err() == nil && record(failure, time.Now()) {
 		if failure == nil {
 			a.log.Info().Msg("the server that checks passwords answers again")
 		} else {
@@ -142,6 +150,8 @@ func (b byDirectory) check(ctx context.Context, name, password string) (string, 
 	switch {
 	case errors.Is(err, directory.ErrPassword):
 		return "", errRefused
+	case errors.Is(err, directory.ErrReply):
+		return "", &replyError{err.Error()}
 	case err != nil:
 		return "", err
 	case e.Address == "":
@@ -224,6 +234,9 @@ func (a *Accounts) Verify(ctx context.Context, name, password string) (*users.Ac
 	authority := a.authorityOf(full)
 	if authority == nil {
 		return a.Store.Verify(ctx, name, password)
+	}
+	if len(password) > maxPassword {
+		return nil, users.ErrBadLogin
 	}
 	if own, ok := a.Account(full); ok && len(own.Credentials) > 0 {
 		found, err := a.Store.Verify(ctx, full, password)

@@ -388,6 +388,30 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+// What a server replies to one login does not block the logins of others.
+func TestOneOddLogin(t *testing.T) {
+	f := &fake{}
+	a := accounts(t, f, zerolog.Nop())
+	for _, reply := range []error{imapVerdict("BAD line too long"), smtpVerdict(454, "busy")} {
+		f.err.Store(&reply)
+		if _, err := a.Verify(t.Context(), "eve@example.org", "secret"); err == nil || errors.Is(err, users.ErrBadLogin) {
+			t.Errorf("%v", err)
+		}
+		if a.authorities["example.org"].Outage().Reason != reply.Error() {
+			t.Error("no outage")
+		}
+		f.err.Store(nil)
+		if _, err := a.Verify(t.Context(), "bob@example.org", "secret"); err != nil {
+			t.Errorf("another user: %v", err)
+		}
+		a.authorities["example.org"].pairs.known.Purge()
+	}
+	asked := f.asked.Load()
+	if _, err := a.Verify(t.Context(), "eve@example.org", strings.Repeat("x", maxPassword+1)); err != users.ErrBadLogin || f.asked.Load() != asked {
+		t.Errorf("a long password: %v", err)
+	}
+}
+
 func TestConcurrentChecks(t *testing.T) {
 	f := &fake{wait: 5 * time.Millisecond}
 	a := accounts(t, f, zerolog.Nop())

@@ -44,6 +44,9 @@ func (r *remote) check(ctx context.Context, name, password string) (account stri
 		base64.StdEncoding.EncodeToString([]byte(password)), password} {
 		text = strings.ReplaceAll(text, secret, "(password)")
 	}
+	if _, ok := errors.AsType[*replyError](err); ok {
+		return "", &replyError{r.host + ": " + text}
+	}
 	return "", fmt.Errorf("%s: %s", r.host, text)
 }
 

@@ -11,6 +11,12 @@ import (
 // belong together. Every other error means that it could not be asked.
 var errRefused = errors.New("the server refused the login")
 
+// replyError is a reply to a login that is no verdict on the password. Other
+// logins may be answered.
+type replyError struct{ text string }
+
+func (e *replyError) Error() string { return e.text }
+
 // temporary are the response codes of IMAP (RFC 5530) with which a server
 // refuses a login although the password may be correct.
 var temporary = []string{"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "CONTACTADMIN", "PRIVACYREQUIRED", "CLIENTBUG", "CANNOT"}
@@ -31,7 +37,7 @@ func imapVerdict(response string) error {
 			return errRefused
 		}
 	}
-	return fmt.Errorf("unexpected response to the login: %s", response)
+	return &replyError{"unexpected response to the login: " + response}
 }
 
 // smtpVerdict returns the meaning of the reply to a login (RFC 4954, 6). Replies
@@ -42,6 +48,8 @@ func smtpVerdict(code int, text string) error {
 		return nil
 	case 534, 535, 525: // 525: account disabled (RFC 5248)
 		return errRefused
+	case 421: // the server closes the connection
+		return fmt.Errorf("unexpected reply to the login: 421 %s", text)
 	}
-	return fmt.Errorf("unexpected reply to the login: %d %s", code, text)
+	return &replyError{fmt.Sprintf("unexpected reply to the login: %d %s", code, text)}
 }
