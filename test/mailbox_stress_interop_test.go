@@ -39,9 +39,7 @@ var stressFolders = []string{"INBOX", "one", "two"}
 // servers. No acknowledged message is lost, no message changes, no UID belongs
 // to two messages, and the servers report no errors.
 func TestInteropMailboxStress(t *testing.T) {
-	if _, err := exec.LookPath("dovecot"); err != nil || os.Getuid() != 0 {
-		t.Skip("needs Dovecot, which has to be started by root")
-	}
+	needDovecot(t)
 	length := stressTime
 	if v := os.Getenv("HOPLITE_STRESS"); v != "" {
 		var err error
@@ -90,6 +88,14 @@ type stress struct {
 	ours, theirs endpoint
 	process      *exec.Cmd // Hoplite
 	dovecot      *exec.Cmd
+}
+
+// needDovecot skips the test if Dovecot cannot be started.
+func needDovecot(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("dovecot"); err != nil || os.Getuid() != 0 {
+		t.Skip("needs Dovecot, which has to be started by root")
+	}
 }
 
 // endpoint is the address of a server, with the name to log in with.
@@ -386,7 +392,7 @@ func (s *stress) open(at endpoint, until time.Time) (*connection, error) {
 	}
 }
 
-// must runs one command that must succeed.
+// must connects and runs one command that must succeed.
 func (s *stress) must(t *testing.T, at endpoint, command string) []string {
 	t.Helper()
 	c, err := s.open(at, time.Now().Add(patience))
@@ -394,9 +400,15 @@ func (s *stress) must(t *testing.T, at endpoint, command string) []string {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	return c.must(t, command)
+}
+
+// must runs one command that must succeed.
+func (c *connection) must(t *testing.T, command string) []string {
+	t.Helper()
 	untagged, status, err := c.run(command)
 	if err != nil || !strings.HasPrefix(status, "OK") {
-		t.Fatalf("%s at %s: %s, %v", command, at.name, status, err)
+		t.Fatalf("%s at %s: %s, %v", command, c.RemoteAddr(), status, err)
 	}
 	return untagged
 }
