@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"strings"
 	"time"
 
 	"hoplite/internal/history"
@@ -67,13 +68,18 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 
 // pasted returns the text or the file from the form.
 func (s *Server) pasted(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// Form encoding can make a header up to three times as large.
-	r.Body = http.MaxBytesReader(w, r.Body, 3*int64(s.cfg.MaxPaste)+64<<10)
+	limit := int64(s.cfg.MaxPaste) + 64<<10
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		limit += 2 * int64(s.cfg.MaxPaste) // the encoding can make a header up to three times as large
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	// ParseMultipartForm hides the errors of ParseForm.
 	if err := r.ParseForm(); err != nil {
 		return nil, err
 	}
-	if err := r.ParseMultipartForm(int64(s.cfg.MaxPaste) + 64<<10); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+	// The whole body may be in memory, because the server cannot write
+	// temporary files outside the data folder.
+	if err := r.ParseMultipartForm(limit); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 		return nil, err
 	}
 	if r.MultipartForm != nil {

@@ -170,6 +170,27 @@ func TestTraceFile(t *testing.T) {
 	}
 }
 
+// TestUploadSize checks that uploads need no temporary files, which the sandbox
+// of the running server forbids, and that one that is too large is refused.
+func TestUploadSize(t *testing.T) {
+	srv, c := testServer(t, nil)
+	t.Setenv("TMPDIR", "/nonexistent")
+	head := "Received: from mail.a.example (mail.a.example [192.0.2.5]) by mx.b.example with ESMTP id 1; Tue, 12 May 2026 08:30:06 +0000\nFrom: ann@a.example\n\n"
+	for _, f := range []struct {
+		size, code int
+		want       string
+	}{
+		{1<<20 - len(head), 200, "origin 192.0.2.5"},
+		{1 << 20, 413, "larger than 1MiB"},
+		{2 << 20, 413, "larger than 1MiB"},
+		{12 << 20, 413, "larger than 1MiB"},
+	} {
+		if code, body := upload(t, c, srv.URL, "a.eml", head+strings.Repeat("x", f.size)); code != f.code || !strings.Contains(body, f.want) {
+			t.Errorf("%d octets: %d, %q is missing\n%s", f.size, code, f.want, body)
+		}
+	}
+}
+
 // upload sends a file in the same way as the form on the start page.
 func upload(t *testing.T, c *http.Client, server, name, content string) (int, string) {
 	t.Helper()

@@ -43,9 +43,16 @@ func readContent(ctx context.Context, in *intake.Input) (*Content, error) {
 		if p.Size > 0 {
 			c.Parts = append(c.Parts, *p)
 		}
-		if why := danger(p); why != "" && len(c.findings) < maxDangers {
+		if len(c.findings) >= maxDangers {
+			continue
+		}
+		if why := danger(p); why != "" {
 			c.findings = append(c.findings, trace.Finding{Code: "dangerous-attachment", Severity: trace.Problem, Text: why,
 				Advice: "do not open it; ask the sender by other means whether it is genuine"})
+		} else if p.Unread != "" && !p.Encrypted {
+			item := attachments.Item{Path: p.Part, Name: p.Name}
+			c.findings = append(c.findings, trace.Finding{Code: "unread-attachment", Severity: trace.Note, Text: fmt.Sprintf("attachment %s was not scanned completely: %s", item.Label(), p.Unread),
+				Advice: "it may contain more than the list below shows"})
 		}
 	}
 	if len(rep.Layers) == 0 {

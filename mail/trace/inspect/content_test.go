@@ -114,3 +114,31 @@ func TestSignature(t *testing.T) {
 		}
 	}
 }
+
+// TestUnread checks the note about an attachment that cannot be scanned.
+func TestUnread(t *testing.T) {
+	var bomb bytes.Buffer
+	w := zip.NewWriter(&bomb)
+	f, _ := w.Create("zeros")
+	f.Write(make([]byte, 8<<20))
+	w.Close()
+	for _, c := range []struct{ name, in, want string }{
+		{"bomb", attachment("b.zip", bomb.Bytes()), "was not scanned completely: expands too much"},
+		{"damaged winmail.dat", attachment("winmail.dat", []byte("\x78\x9f\x3e\x22\x01\x00\x01\x01\x01\x01\x01\x01\x01\x01\x01")), "winmail.dat was not scanned completely: damaged TNEF"},
+		{"harmless", attachment("notes.txt", []byte("hello")), ""},
+	} {
+		r, err := (&Inspector{}).Inspect(t.Context(), []byte(c.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range r.Trace.Findings {
+			if f.Code == "unread-attachment" && f.Severity == trace.Note {
+				got += f.Text
+			}
+		}
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
