@@ -76,6 +76,24 @@ func TestFind(t *testing.T) {
 }
 
 // Every record is read back as it was added.
+// A forward with a kept copy names the account's address twice.
+func TestFindOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	s, err := Open(dir, 0, 0, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		r := record(i, time.Now())
+		r.To = []string{"carl@elsewhere.example", "carl@example.org", "carl@example.org"}
+		s.Add(r, number(i))
+	}
+	s.Close()
+	if got := find(t, NewReader(dir), Query{To: "carl@example.org"}); strings.Count(got, "id0") != 1 || strings.Count(got, "id1") != 1 {
+		t.Errorf("found %s", got)
+	}
+}
+
 func TestRecord(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, 0, 0, zerolog.Nop())

@@ -176,6 +176,7 @@ func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, 
 	var found []Record
 	in := bufio.NewReaderSize(idx, 256<<10)
 	var entry [entrySize]byte
+	last := int64(-1)
 	for {
 		if _, err := io.ReadFull(in, entry[:]); err != nil {
 			return found, nil // an incomplete last entry also ends the index
@@ -184,6 +185,10 @@ func lookup(lines io.ReaderAt, idx io.Reader, want uint64, q *Query) ([]Record, 
 			continue
 		}
 		off := int64(binary.LittleEndian.Uint64(entry[8:]))
+		if off == last {
+			continue // a record that names the address twice
+		}
+		last = off
 		line, err := bufio.NewReader(io.NewSectionReader(lines, off, maxLine)).ReadBytes('\n')
 		if err != nil {
 			continue // the line has not been written yet
