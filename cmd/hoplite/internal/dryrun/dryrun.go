@@ -170,6 +170,9 @@ func (r *run) read(x *Explanation, record json.RawMessage) {
 	}
 	json.Unmarshal(record, &story)
 	x.trail = story.Trail
+	x.trail.Events = slices.DeleteFunc(x.trail.Events, func(e mail.Event) bool {
+		return e.By == "listener" && strings.HasPrefix(e.Reason, "no message: ") // the dry run's own QUIT
+	})
 	x.Rules = r.rules(r.g.Chains[x.Chain], &story.Client, &x.trail)
 }
 

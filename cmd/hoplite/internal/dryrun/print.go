@@ -41,10 +41,10 @@ func (x *Explanation) Print(w io.Writer) {
 		for _, s := range p.Steps {
 			terminal.Indent(w, "  ", "    ", s)
 		}
-		terminal.Indent(w, "  ", "    ", fmt.Sprintf("%s ends at %s", p.Address, strings.Join(p.Leads, "; ")))
+		terminal.Indent(w, "  ", "    ", fmt.Sprintf("%s resolves to %s", p.Address, strings.Join(p.Leads, "; ")))
 	}
 	if len(x.Ways) > 0 {
-		fmt.Fprintln(w, "\nWays")
+		fmt.Fprintln(w, "\nRoutes")
 		for _, way := range x.Ways {
 			terminal.Indent(w, "  ", "    ", fmt.Sprintf("%s: hop %q, %s", way.To, way.Hop, way.Words))
 		}

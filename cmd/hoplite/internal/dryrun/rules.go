@@ -34,7 +34,7 @@ func (r *run) rules(chain *relay.Chain, client *mail.Client, trail *mail.Trail) 
 	if !slices.ContainsFunc(chain.Filters.Entries, func(e filters.Entry) bool { return e.Name == "hops" && !e.Shadow }) {
 		list = append(list, Rule{mail.StageData, "hops", "no filter hops: a message with more than 100 Received fields is refused"})
 	}
-	list = append(list, Rule{mail.StageData, "loop", "a message that this server has had for the same recipient is refused"})
+	list = append(list, Rule{mail.StageData, "loop", "refuses a message that this server has already received for the recipient"})
 	return append(list, r.sendRules(chain, client)...)
 }
 
@@ -87,7 +87,7 @@ func (r *run) whyNot(e *filters.Entry, stage mail.Stage) string {
 	case !applies:
 		return "does not apply to the recipients (only)"
 	case stage == mail.StageData && r.q.Message == nil:
-		return "judges the message: give a FILE"
+		return "needs the message: name a FILE"
 	}
 	return "not reached"
 }

@@ -115,7 +115,7 @@ func TestRules(t *testing.T) {
 		want string // a rule, as "stage name text"
 		not  string
 	}{
-		{"a data filter without a message", Question{To: []string{"ann@mail.example.org"}}, "data size judges the message: give a FILE", ""},
+		{"a data filter without a message", Question{To: []string{"ann@mail.example.org"}}, "data size needs the message: name a FILE", ""},
 		{"a data filter with a message", Question{To: []string{"ann@mail.example.org"}, Message: message}, "data loop", "data size"},
 		{"a filter for other recipients", Question{To: []string{"ann@mail.example.org"}, Message: message}, "data smime does not apply to the recipients", ""},
 		{"a filter that was not reached", Question{To: []string{"x@nowhere.example"}, Message: message}, "data size not reached", ""},
@@ -152,6 +152,16 @@ func TestRules(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "var", "*")); len(left) != 3 {
 		t.Errorf("the data folder has %v", left)
+	}
+}
+
+// The dry run ends with a QUIT before DATA, which is not an error of the message.
+func TestOwnQuitIsNotAnEvent(t *testing.T) {
+	x := explain(t, site(t), Question{To: []string{"ann@mail.example.org"}})
+	var out strings.Builder
+	x.Print(&out)
+	if strings.Contains(out.String(), "QUIT") || !strings.Contains(out.String(), "accepted") {
+		t.Errorf("got\n%s", &out)
 	}
 }
 
