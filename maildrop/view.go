@@ -98,7 +98,7 @@ func sizeOf(dir *maildir.Dir, name string) (FolderSize, error) {
 	size, seen := FolderSize{Name: name}, map[string]bool{}
 	for _, half := range []string{"cur", "new"} {
 		sub, err := dir.Sub(half)
-		if isNot(err) && half == "new" {
+		if isNot(err) && (half == "new" || name == maildir.Inbox) { // INBOX may not exist yet
 			continue
 		}
 		if err != nil {

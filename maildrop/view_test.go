@@ -71,3 +71,22 @@ func TestView(t *testing.T) {
 		t.Errorf("%d files and folders, %d before", after, before)
 	}
 }
+
+// A folder may be imported before the first message creates INBOX.
+func TestViewWithoutInbox(t *testing.T) {
+	data := t.TempDir()
+	var cfg Config
+	conf.Defaults(&cfg)
+	if err := os.MkdirAll(filepath.Join(data, "mail/example.org/ann/.Old/cur"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	v, err := OpenView(cfg, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	got, err := v.Folders("ann@example.org")
+	if err != nil || len(got) != 2 || got[0].Name != "INBOX" || got[1].Name != "Old" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

@@ -46,8 +46,8 @@ func TestBoxCommands(t *testing.T) {
 		{"box list", 0, "no mailboxes yet"},
 		{"box list ann@example.org", 1, "there is no account ann@example.org"},
 		{"user add ann@example.org", 0, "added"},
-		{"box import ann@example.org in.mbox --folder Old/2020", 0, "2 messages in 1 folders; 0 already present\n"},
-		{"box import ann@example.org in.mbox --folder Old/2020", 0, "0 messages in 1 folders; 2 already present\n"},
+		{"box import ann@example.org in.mbox --folder Old/2020", 0, "2 messages in 1 folder; 0 already present\n"},
+		{"box import ann@example.org in.mbox --folder Old/2020", 0, "0 messages in 1 folder; 2 already present\n"},
 		{"box import ann@example.org letter", 2, "not an mbox file"},
 		{"box import ann@example.org nothing", 2, "no such file"},
 		{"box import ann@example.org in.mbox --folder a..b", 2, "invalid folder name"},
@@ -69,7 +69,7 @@ func TestBoxCommands(t *testing.T) {
 		{"user add bob@example.org", 0, "added"},
 		{"box export bob@example.org copy3", 1, "bob@example.org has no mailbox yet"},
 		{"box import bob@example.org copy", 0, "3 messages in 2 folders"},
-		{"box import bob@example.org mboxes/Old/2020.mbox", 0, "2 messages in 1 folders"},
+		{"box import bob@example.org mboxes/Old/2020.mbox", 0, "2 messages in 1 folder"},
 		{"box list bob@example.org --maildrop other", 2, `there is no maildrop "other"`},
 	} {
 		switch c.line {

@@ -14,6 +14,7 @@ import (
 	"hoplite/cmd/hoplite/internal/command"
 	"hoplite/cmd/hoplite/internal/config"
 	"hoplite/cmd/hoplite/internal/owner"
+	"hoplite/cmd/hoplite/internal/terminal"
 	"hoplite/internal/users"
 	"hoplite/mail"
 	"hoplite/maildrop"
@@ -61,7 +62,8 @@ been used before. A second run imports what is missing.`,
 		} else {
 			done, err = importMbox(cmd, box, *folder, from, st.Size())
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders; %d already present\n", done.Messages, done.Folders, done.Known)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s in %s; %d already present\n",
+			terminal.Count(done.Messages, "message"), terminal.Count(done.Folders, "folder"), done.Known)
 		return err
 	}
 	return cmd
@@ -115,7 +117,7 @@ folder. Started by root, it writes PATH as the owner of the data folder.`,
 		} else {
 			done, err = maildrop.CopyMaildir(cmd.Context(), view.Path(account), args[1], func() { bar.Add(1) })
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d messages in %d folders\n", done.Messages, done.Folders)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s in %s\n", terminal.Count(done.Messages, "message"), terminal.Count(done.Folders, "folder"))
 		return err
 	}
 	return cmd
