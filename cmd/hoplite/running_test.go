@@ -205,7 +205,7 @@ func TestServeWithAliasMistakes(t *testing.T) {
 		want []string
 	}{
 		{"reload", 0, []string{"aliases:1:1", "aliases:2:1", "aliases:3:1"}},
-		{"check", 1, []string{"aliases:1:1: any-name@d1.test", "address resolves to itself", "aliases:3:1:", `bad@mail.example.org: "x@": no domain`, "3 mistakes"}},
+		{"check", 1, []string{"aliases:1:1: any-name@d1.test", "address resolves to itself", "aliases:3:1:", `bad@mail.example.org: "x@": no domain`, "3 errors"}},
 		{"explain --to good@mail.example.org", 0, []string{"good@mail.example.org -> ann@mail.example.org (aliases:4)"}},
 		{"explain --to bad@mail.example.org", 1, []string{"451"}},
 		{"explain --to x@d1.test", 1, []string{"5.4.6"}},

@@ -143,7 +143,7 @@ func Plain(err error) string {
 type diagError struct{ d *Diagnostics }
 
 // ErrMistakes matches the errors returned by Diagnostics.Err, using errors.Is.
-var ErrMistakes = errors.New("the configuration has mistakes")
+var ErrMistakes = errors.New("the configuration has errors")
 
 func (e diagError) Is(target error) bool { return target == ErrMistakes }
 

@@ -281,7 +281,7 @@ func TestResolveUnread(t *testing.T) {
 func TestManyMistakes(t *testing.T) {
 	_, err := Parse(strings.NewReader(strings.Repeat("a@b.example\n", 25)), "aliases")
 	list, rest := Mistakes(err)
-	if len(list) != 21 || rest != nil || list[20].Error() != "aliases:25: 5 more aliases have mistakes, which are not listed" {
+	if len(list) != 21 || rest != nil || list[20].Error() != "aliases:25: 5 more aliases have errors, which are not listed" {
 		t.Errorf("%d mistakes, the last one %v; %v", len(list), list[len(list)-1], rest)
 	}
 }

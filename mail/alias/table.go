@@ -44,7 +44,7 @@ type entry struct {
 
 // ErrMistake means that the alias of an address has a mistake, so that it is not
 // known where the address leads. Mail for it is to wait.
-var ErrMistake = errors.New("mistake in the aliases file")
+var ErrMistake = errors.New("error in the aliases file")
 
 // Mistake is a mistake in one line of an aliases file.
 type Mistake struct {
@@ -127,7 +127,7 @@ func (p *parser) report(line int, err error) {
 // err returns the mistakes found.
 func (p *parser) err() error {
 	if p.more > 0 {
-		p.errs = append(p.errs, &Mistake{p.name, p.n, fmt.Errorf("%d more aliases have mistakes, which are not listed", p.more)})
+		p.errs = append(p.errs, &Mistake{p.name, p.n, fmt.Errorf("%d more aliases have errors, which are not listed", p.more)})
 	}
 	return errors.Join(p.errs...)
 }

@@ -121,7 +121,7 @@ func Run(cfg *config.Config, file *conf.File) *Result {
 func (r *Result) Print(w io.Writer) {
 	r.diags.Write(w)
 	if r.Mistakes > 0 {
-		fmt.Fprintf(w, "\n%s: %s.\n", r.File, terminal.Count(r.Mistakes, "mistake"))
+		fmt.Fprintf(w, "\n%s: %s.\n", r.File, terminal.Count(r.Mistakes, "error"))
 		return
 	}
 	if len(r.Findings) > 0 {
@@ -133,7 +133,7 @@ func (r *Result) Print(w io.Writer) {
 		terminal.Indent(w, "", "  ", fmt.Sprintf("Open-relay test: %s at %s, none is relayed.",
 			terminal.Count(r.RelayForms, "address form"), terminal.Count(r.RelayListeners, "listener")))
 	}
-	summary := "no mistakes"
+	summary := "no errors"
 	if r.Warnings > 0 {
 		summary += ", " + terminal.Count(r.Warnings, "warning")
 	}

@@ -104,7 +104,7 @@ func TestExposure(t *testing.T) {
 			if got := report(t, c.text, nil); !strings.Contains(got, c.want) {
 				t.Errorf("it lacks %q:\n%s", c.want, got)
 			}
-			if got := report(t, c.not, nil); strings.Contains(got, "warning") || !strings.Contains(got, "no mistakes") {
+			if got := report(t, c.not, nil); strings.Contains(got, "warning") || !strings.Contains(got, "no errors") {
 				t.Errorf("the safe one:\n%s", got)
 			}
 		})

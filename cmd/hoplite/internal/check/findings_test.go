@@ -136,7 +136,7 @@ func TestFindings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := report(t, c.text, c.files)
-			if c.want == "" && (strings.Contains(got, "warning") || !strings.Contains(got, "no mistakes")) || !strings.Contains(got, c.want) {
+			if c.want == "" && (strings.Contains(got, "warning") || !strings.Contains(got, "no errors")) || !strings.Contains(got, c.want) {
 				t.Errorf("want %q:\n%s", c.want, got)
 			}
 			if c.want != "" && strings.Count(got, c.want) != 1 {

@@ -122,7 +122,7 @@ func TestReferencesAreExamined(t *testing.T) {
 		"relay.hcl:43:5: filter \"size\" does nothing in a route",
 		"relay.hcl:51:3: maildrop \"boxes\" can't be used: var/users is not a folder",
 		"relay.hcl:55:3: upstream \"up\": recipients: var/known.txt: no such file",
-		"16 mistakes",
+		"16 errors",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("it lacks %q", want)

@@ -13,7 +13,7 @@ import (
 const referenceHead = `# Every block and attribute of relay.hcl
 
 This page is generated from comments in the source: change them and run
-` + "`make docs`" + `. ` + "`hoplite check`" + ` finds all mistakes in a file and describes in
+` + "`make docs`" + `. ` + "`hoplite check`" + ` finds all errors in a file and describes in
 words what it does.
 
 Sizes are written "10KiB", "25MiB" (1024) or "100KB" (1000); durations "30s",

@@ -15,9 +15,9 @@ import (
 func Check() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Find all mistakes in the configuration, and describe what it does",
+		Short: "Find all errors in the configuration, and describe what it does",
 		Long: `Check reads the configuration and the keys, certificates, lists and accounts
-that it refers to. It prints every mistake with its place, or else what each
+that it refers to. It prints every error with its place, or else what each
 listener, chain and hop will do, and tries the address forms by which open
 relays are found. It opens no socket and changes nothing. Run by root, it
 checks the permissions of the data folder's owner, as the server has them.`,
@@ -26,7 +26,7 @@ checks the permissions of the data folder's owner, as the server has them.`,
 	config := command.ConfigFlag(cmd)
 	probe := cmd.Flags().Bool("probe", false, "also contact others: milters and DNS lists, and upstreams: which extensions they offer, and whether they accept recipients that do not exist")
 	json := command.JSONFlag(cmd.Flags())
-	command.Exits(cmd, "no mistakes; there may be warnings", "mistakes, or a probe failed")
+	command.Exits(cmd, "no errors; there may be warnings", "errors, or a probe failed")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, file, err := config()
 		if err != nil {

@@ -20,12 +20,12 @@ func Reload() *cobra.Command {
 		Use: "reload", Short: "Reload the configuration of the running server", Args: cobra.NoArgs,
 		Long: `Have the running server read its configuration again, and wait for the outcome.
 It prints what has changed and what takes effect only after a restart. If the
-configuration has mistakes, they are printed and the running one is kept. Open
+configuration has errors, they are printed and the running one is kept. Open
 sessions continue under the configuration that they began with.`,
 	}
 	open := command.SiteFlag(cmd.Flags())
 	json := command.JSONFlag(cmd.Flags())
-	command.Exits(cmd, "the server runs with the new configuration", "the configuration has mistakes, or no server is running")
+	command.Exits(cmd, "the server runs with the new configuration", "the configuration has errors, or no server is running")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		outcome, err := reload(cmd, open)
 		if json.On() {

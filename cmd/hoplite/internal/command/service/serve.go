@@ -21,10 +21,10 @@ func Serve(version string) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: `Run the server until SIGTERM or SIGINT; running transactions may finish. SIGHUP
-reloads the configuration; if it has mistakes, the running one is kept.`,
+reloads the configuration; if it has errors, the running one is kept.`,
 		Args: cobra.NoArgs,
 	}
-	command.Exits(cmd, "the server was stopped", "the configuration has mistakes")
+	command.Exits(cmd, "the server was stopped", "the configuration has errors")
 	read := command.ConfigFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, file, err := read()
