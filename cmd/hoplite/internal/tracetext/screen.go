@@ -13,10 +13,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
 	"golang.org/x/term"
+	"golang.org/x/text/width"
 
 	"hoplite/mail/safe"
 	"hoplite/mail/trace"
@@ -123,7 +123,7 @@ func (s *Screen) heading(t string) { fmt.Fprintf(s.w, "\n%s\n", s.paint(bold, t)
 func (s *Screen) cell(t string, width int) string { return s.fit(s.words(t), width) }
 
 func (s *Screen) fit(t string, width int) string {
-	n := utf8.RuneCountInString(t)
+	n := columns(t)
 	if n <= width {
 		return t + strings.Repeat(" ", width-n)
 	}
@@ -133,12 +133,17 @@ func (s *Screen) fit(t string, width int) string {
 		dots = "~"
 	}
 	keep := width - 1
-	left := keep / 3
-	return string(r[:left]) + dots + string(r[n-(keep-left):])
+	left := head(r, keep/3)
+	right := len(r)
+	for used := columns(string(r[:left])); right > left && used+columnsOf(r[right-1]) <= keep; right-- {
+		used += columnsOf(r[right-1])
+	}
+	t = string(r[:left]) + dots + string(r[right:])
+	return t + strings.Repeat(" ", width-columns(t))
 }
 
 func (s *Screen) cellRight(t string, width int) string {
-	n := utf8.RuneCountInString(t)
+	n := columns(t)
 	if n >= width {
 		return t
 	}
@@ -156,20 +161,20 @@ func (s *Screen) wrapped(label string, indent int, t string) {
 		line, n, begun = strings.Repeat(" ", indent), indent, false
 	}
 	for word := range strings.FieldsSeq(s.words(t)) {
-		if begun && n+1+utf8.RuneCountInString(word) > s.width {
+		if begun && n+1+columns(word) > s.width {
 			next()
 		}
 		if begun {
 			line, n = line+" ", n+1
 		}
 		runes := []rune(word)
-		for len(runes) > max(s.width-n, 10) && !strings.Contains(word, "://") {
-			part := max(s.width-n, 10)
+		for columns(string(runes)) > max(s.width-n, 10) && !strings.Contains(word, "://") {
+			part := head(runes, max(s.width-n, 10))
 			line += string(runes[:part])
 			runes = runes[part:]
 			next()
 		}
-		line, n, begun = line+string(runes), n+len(runes), true
+		line, n, begun = line+string(runes), n+columns(string(runes)), true
 	}
 	fmt.Fprintln(s.w, strings.TrimRight(line, " "))
 }
@@ -184,10 +189,42 @@ func visible(label string) int {
 		case escape:
 			escape = r != 'm'
 		default:
-			n++
+			n += columnsOf(r)
 		}
 	}
 	return n
+}
+
+// columns returns the width of a text on a terminal.
+func columns(t string) int {
+	n := 0
+	for _, r := range t {
+		n += columnsOf(r)
+	}
+	return n
+}
+
+// columnsOf returns the width of a character: two columns for an East Asian wide
+// one.
+func columnsOf(r rune) int {
+	if r < 0x1100 {
+		return 1
+	}
+	if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
+		return 2
+	}
+	return 1
+}
+
+// head returns the number of leading runes that fit into the given columns.
+func head(r []rune, limit int) int {
+	used := 0
+	for i := range r {
+		if used += columnsOf(r[i]); used > limit {
+			return i
+		}
+	}
+	return len(r)
 }
 
 func orWord(s, or string) string {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"hoplite/mail/trace"
 )
@@ -14,7 +13,7 @@ import (
 // Trace prints the path of a message, the findings about it, the authentication
 // results and the filter scores.
 func Trace(s *Screen, t *trace.Trace) {
-	if v := s.words(t.Verdict()); utf8.RuneCountInString(v) <= s.width {
+	if v := s.words(t.Verdict()); columns(v) <= s.width {
 		fmt.Fprintln(s.w, s.paint(bold, v))
 	} else {
 		s.wrapped("", 0, v)
@@ -154,7 +153,7 @@ func (tb *table) pair(i, width int) string {
 	}
 	from, by = tb.words(from), tb.words(by)
 	room := width - 3
-	nf, nb := utf8.RuneCountInString(from), utf8.RuneCountInString(by)
+	nf, nb := columns(from), columns(by)
 	if nf+nb > room {
 		half := room / 2
 		switch {

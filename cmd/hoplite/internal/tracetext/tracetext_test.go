@@ -32,8 +32,28 @@ func screen(t *testing.T, locale string) (*Screen, *bytes.Buffer) {
 func narrow(t *testing.T, out string) {
 	t.Helper()
 	for line := range strings.Lines(out) {
-		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+		if n := columns(strings.TrimRight(line, "\n")); n > 80 {
 			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// TestWide checks that East Asian characters, which take two columns, fit.
+func TestWide(t *testing.T) {
+	s, out := screen(t, "C.UTF-8")
+	in := "Received: from " + strings.Repeat("請求", 40) + ".example ([192.0.2.5]) by " + strings.Repeat("漢字", 30) + "a.example with ESMTP id 1; Tue, 12 May 2026 08:30:06 +0000\n"
+	Trace(s, trace.Read([]byte(in+longLine), trace.Options{}))
+	s.wrapped("label ", 6, strings.Repeat("a請 ", 40)+strings.Repeat("求", 100))
+	narrow(t, out.String())
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"漢字", 5, "漢字 "}, {"漢字漢字漢字", 7, "漢…漢字"}, {"漢字漢字漢字", 8, "漢…漢字 "}, {"abcdefghij", 5, "a…hij"}, {"e\u0301", 3, "e\u0301 "},
+	} {
+		if got := s.fit(c.text, c.width); got != c.want || columns(got) != c.width {
+			t.Errorf("%q in %d: %q, want %q", c.text, c.width, got, c.want)
 		}
 	}
 }
