@@ -11,6 +11,8 @@ import (
 	"github.com/bodgit/sevenzip"
 )
 
+var errSevenShort = errors.New("damaged 7z: a file ends early")
+
 // sevenZip lists a 7-Zip archive. The directory is checked before the library
 // reads the archive, because the library allocates whatever memory the
 // directory declares.
@@ -69,11 +71,16 @@ func (w *walk) sevenFile(f *sevenzip.File, folders []sevenFolder, open *int) err
 	if err := try(func() (err error) { body, err = f.Open(); return err }); err != nil {
 		return fmt.Errorf("damaged 7z: %w", err)
 	}
-	e.Body = guarded{body}
+	content := &tally{r: guarded{body}}
+	e.Body = content
 	e.Packed = func() int64 { return w.Size }
 	whole, err := w.whole(e)
-	if err == nil && !whole {
+	switch {
+	case err == nil && !whole:
 		err = ErrIncomplete
+	case err == nil && content.n < e.Size:
+		// The library reads no data after the directory, but other programs do.
+		err = errSevenShort
 	}
 	return errors.Join(err, try(body.Close))
 }

@@ -334,6 +334,8 @@ func (d *sevenDir) streams() {
 	if id == sevenSubStreams {
 		d.subStreams()
 		id = d.octet()
+	} else if len(d.folders) > 1 {
+		d.fail() // each folder has one file, but the library reads all of them from the first
 	}
 	if id != sevenEnd {
 		d.fail()
