@@ -139,7 +139,7 @@ func handleAuthenticate(s *session, c *call) error {
 	var account *users.Account
 	srv, err := s.srv.env.Gate.Server(s.ctx, mech, login.From(s.conn), s.cleartext(), func(a *users.Account) { account = a })
 	if errors.Is(err, login.ErrMechanism) {
-		if mech == login.Plain || mech == login.Login {
+		if s.srv.env.Gate.NeedsTLS(login.From(s.conn), mech) {
 			return errTLSRequired
 		}
 		return nof("[CANNOT] Unsupported authentication mechanism")
@@ -202,7 +202,7 @@ func (s *session) authenticated(c *call, a *users.Account, err error) error {
 		s.logFailure().Str("verdict", "throttled").Msg("imap login")
 		return nof("[UNAVAILABLE] Too many failed logins, try again later")
 	case errors.Is(err, users.ErrBadLogin), err == nil && a == nil:
-		s.logFailure().Str("verdict", "refused").Msg("imap login")
+		s.logFailure().Func(login.Cause(err)).Str("verdict", "refused").Msg("imap login")
 		return nof("[AUTHENTICATIONFAILED] Authentication failed")
 	case err != nil:
 		if s.ctx.Err() != nil || s.stopping.Load() {

@@ -3,7 +3,6 @@ package pop3
 import (
 	"encoding/base64"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -149,7 +148,7 @@ func handleAuth(s *session, arg string) error {
 	var account *users.Account
 	srv, err := s.srv.env.Gate.Server(s.ctx, mech, login.From(s.conn), s.cleartext(), func(a *users.Account) { account = a })
 	if errors.Is(err, login.ErrMechanism) {
-		if !s.mayLogin() && slices.Contains([]string{login.Plain, login.Login}, mech) {
+		if s.srv.env.Gate.NeedsTLS(login.From(s.conn), mech) {
 			s.err("Plaintext authentication disallowed on non-secure connections")
 		} else {
 			s.err("Unsupported authentication mechanism")
@@ -204,11 +203,11 @@ func decodeBase64(text string) ([]byte, error) {
 func (s *session) authenticated(account *users.Account, err error) error {
 	switch {
 	case errors.Is(err, users.ErrThrottled):
-		s.logFailure("throttled")
+		s.logFailure("throttled", err)
 		s.err("[SYS/TEMP] Too many failed logins, try again later")
 		return s.countFailure()
 	case errors.Is(err, users.ErrBadLogin):
-		s.logFailure("refused")
+		s.logFailure("refused", err)
 		s.err("[AUTH] Authentication failed")
 		return s.countFailure()
 	case err != nil || account == nil:
@@ -247,6 +246,6 @@ func (s *session) countFailure() error {
 
 // logFailure logs a refused login, unless the client has already caused too
 // many.
-func (s *session) logFailure(verdict string) {
-	s.srv.env.Gate.LogFailure(login.From(s.conn), s.log.Info()).Str("stage", "login").Str("verdict", verdict).Msg("pop3 login")
+func (s *session) logFailure(verdict string, err error) {
+	s.srv.env.Gate.LogFailure(login.From(s.conn), s.log.Info()).Func(login.Cause(err)).Str("stage", "login").Str("verdict", verdict).Msg("pop3 login")
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"hoplite/internal/users"
-	"hoplite/internal/users/login"
 	"hoplite/mail"
 )
 
@@ -29,7 +28,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	case s.srv.env.Login == nil || s.srv.cfg.Auth == "off":
 		return nil, s.reply(mail.NewReply(502, "5.5.1", "AUTH is not offered"))
 	case slices.Contains(offered, mech):
-	case s.conn.Socket().CanTLS() && slices.Contains([]string{login.Plain, login.Login, login.ScramPlus}, mech):
+	case s.conn.Socket().CanTLS() && s.srv.env.Login.NeedsTLS(loginClient(s.conn), mech):
 		return nil, s.reply(mail.NewReply(538, "5.7.11", "Must issue a STARTTLS command first"))
 	default:
 		return nil, s.reply(mail.NewReply(504, "5.5.4", "Unrecognized authentication mechanism"))
@@ -77,7 +76,10 @@ func (d *dialogue) Next(response []byte) ([]byte, bool, error) {
 
 func loginReply(err error) *mail.Reply {
 	var ours *smtp.SMTPError
+	var token *users.TokenRefused
 	switch {
+	case errors.As(err, &token):
+		return &mail.Reply{Code: 535, Enhanced: "5.7.8", Text: "Authentication failed: access token refused", Cause: err}
 	case errors.Is(err, users.ErrBadLogin):
 		return mail.NewReply(535, "5.7.8", "Authentication failed: wrong username or password")
 	case errors.Is(err, users.ErrThrottled):

@@ -22,9 +22,10 @@ type Limits struct {
 	ID int
 }
 
-// The limits that apply before and after login.
+// The limits that apply before and after login. Before login, the longest line
+// is AUTHENTICATE with an access token.
 var (
-	Anonymous = Limits{Line: 4 << 10, Literals: 4 << 10, ID: 34 << 10}
+	Anonymous = Limits{Line: 12 << 10, Literals: 4 << 10, ID: 34 << 10}
 	LoggedIn  = Limits{Line: 64 << 10, Literals: 64 << 10}
 )
 

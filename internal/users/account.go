@@ -30,6 +30,21 @@ var ErrBadLogin = errors.New("wrong name or password")
 // ErrUnavailable means that a password could not be checked. It may be correct.
 var ErrUnavailable = errors.New("passwords can't be checked now")
 
+// TokenRefused is the error for a refused access token. errors.Is reports it as
+// ErrBadLogin.
+type TokenRefused struct {
+	Status    string // the reason as a code of OAuth (RFC 6750, 3.1)
+	Scope     string // scopes that tokens must have, separated by spaces
+	Discovery string // address of the provider's configuration; may be empty
+	Cause     error  // for the log; does not contain the token
+}
+
+// Error returns the cause.
+func (e *TokenRefused) Error() string { return "access token refused: " + e.Cause.Error() }
+
+// Is reports whether target is ErrBadLogin.
+func (e *TokenRefused) Is(target error) bool { return target == ErrBadLogin }
+
 // ErrNoAccount is returned by changes to an account that does not exist.
 var ErrNoAccount = errors.New("no such account")
 
@@ -77,6 +92,17 @@ type Authenticator interface {
 	// it may be announced. Clients do not fall back from SCRAM to another
 	// mechanism.
 	SCRAMReady() bool
+}
+
+// TokenAuthenticator checks OAuth access tokens. An Authenticator may implement
+// it.
+type TokenAuthenticator interface {
+	// TokensReady reports whether there is a provider whose tokens are accepted.
+	TokensReady() bool
+	// VerifyToken returns the account that a token is for. name is the login name
+	// that the client claims, or empty. The error is ErrBadLogin, a TokenRefused,
+	// or the reason why tokens cannot be checked now.
+	VerifyToken(ctx context.Context, name, token string) (*Account, error)
 }
 
 // CheckName returns an error unless name can be the name of an account:

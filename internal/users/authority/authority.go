@@ -13,6 +13,7 @@ import (
 	"hoplite/internal/files"
 	"hoplite/internal/outage"
 	"hoplite/internal/users"
+	"hoplite/internal/users/openid"
 	"hoplite/mail"
 	"hoplite/mail/safe"
 )
@@ -40,11 +41,12 @@ type checker interface {
 	probe(ctx context.Context) error
 }
 
-// Authority checks the passwords of one domain.
+// Authority checks the passwords and access tokens of one domain.
 type Authority struct {
 	cfg     Config
 	log     zerolog.Logger
-	checker checker
+	checker checker          // nil: passwords are those of accounts here
+	tokens  *openid.Provider // nil: no access tokens
 	pairs   *pairs
 	slots   chan struct{}
 	state   outage.State
@@ -53,6 +55,16 @@ type Authority struct {
 // New returns an authority. It does not connect.
 func New(cfg Config, env Env) (*Authority, error) {
 	a := &Authority{cfg: cfg, log: env.Log, pairs: newPairs(cfg.KnownFor, cfg.StaleFor), slots: make(chan struct{}, cfg.Connections)}
+	if cfg.OAuth != nil {
+		var err error
+		a.tokens, err = openid.New(*cfg.OAuth, openid.Env{Domain: cfg.Name, Data: env.Data, StaleFor: cfg.StaleFor, Timeout: cfg.Timeout, Log: env.Log})
+		if err != nil {
+			return nil, fmt.Errorf("accounts %q: %w", cfg.Name, err)
+		}
+	}
+	if cfg.Login == "" {
+		return a, nil
+	}
 	if name, ok := cfg.Directory(); ok {
 		a.checker = byDirectory{env.Directories[name], name}
 		return a, nil
@@ -69,17 +81,31 @@ func New(cfg Config, env Env) (*Authority, error) {
 	return a, nil
 }
 
-// Inherit takes over the known passwords of an authority with the same login.
+// Inherit takes over the known passwords and keys of an authority with the same
+// login and provider.
 func (a *Authority) Inherit(old *Authority) {
+	if a.tokens != nil && old.tokens != nil {
+		a.tokens.Inherit(old.tokens)
+	}
 	if a.cfg.Login == old.cfg.Login && a.cfg.User == old.cfg.User {
 		a.pairs.key, a.pairs.known = old.pairs.key, old.pairs.known
 	}
 }
 
-// Probe connects to the authority without a login.
-func (a *Authority) Probe(ctx context.Context) error { return a.checker.probe(ctx) }
+// Probe connects to the server that checks passwords, if there is one, without
+// a login.
+func (a *Authority) Probe(ctx context.Context) error {
+	if a.checker == nil {
+		return nil
+	}
+	return a.checker.probe(ctx)
+}
 
-// Outage returns the authority's outage, if there is one.
+// Tokens returns the provider of access tokens, or nil.
+func (a *Authority) Tokens() *openid.Provider { return a.tokens }
+
+// Outage returns the outage of the server that checks passwords, if there is
+// one.
 func (a *Authority) Outage() outage.Outage { return a.state.Outage() }
 
 // verify returns the account of a user. The error is users.ErrBadLogin, or the
@@ -164,8 +190,8 @@ func (b byDirectory) check(ctx context.Context, name, password string) (string, 
 func (b byDirectory) probe(context.Context) error { return nil }
 
 // Accounts checks passwords: those of a domain with an authority by asking it,
-// and others with the accounts of this server. It implements
-// users.Authenticator.
+// and others with the accounts of this server. It also checks access tokens. It
+// implements users.Authenticator and users.TokenAuthenticator.
 type Accounts struct {
 	*users.Store
 	authorities map[string]*Authority
@@ -223,16 +249,23 @@ func (a *Accounts) authorityOf(full string) *Authority {
 	return a.authorities[full[strings.LastIndexByte(full, '@')+1:]]
 }
 
-// SCRAMReady reports whether SCRAM may be announced. An authority needs the
-// password itself.
-func (a *Accounts) SCRAMReady() bool { return len(a.authorities) == 0 && a.Store.SCRAMReady() }
+// SCRAMReady reports whether SCRAM may be announced. A server that checks
+// passwords needs the password itself.
+func (a *Accounts) SCRAMReady() bool {
+	for _, one := range a.authorities {
+		if one.checker != nil {
+			return false
+		}
+	}
+	return a.Store.SCRAMReady()
+}
 
 // Verify checks a password. The passwords that an account has here are checked
 // first.
 func (a *Accounts) Verify(ctx context.Context, name, password string) (*users.Account, error) {
 	full := a.LoginName(name)
 	authority := a.authorityOf(full)
-	if authority == nil {
+	if authority == nil || authority.checker == nil {
 		return a.Store.Verify(ctx, name, password)
 	}
 	if len(password) > maxPassword {

@@ -1,12 +1,14 @@
-// Package authority checks the passwords of users whose accounts are on another
-// server: an IMAP or SMTP server, or a directory.
+// Package authority checks the logins of users whose accounts are on another
+// server: passwords at an IMAP or SMTP server or a directory, and access tokens
+// of an OpenID Connect provider.
 //
 // The replies of a server become a verdict in verdict.go, and pairs of a name
 // and a correct password are remembered in pairs.go: both are pure. imap.go and
 // smtp.go hold the two dialogues, dial.go the connection. An [Authority] is one
 // such server, and [Accounts] combines them with the accounts of this server.
 // Passwords are sent only over TLS with a valid certificate, or to a server on
-// this machine. Throttling is left to users/login. Start with Config and
+// this machine. Tokens are checked by users/openid, and tokens.go finds their
+// accounts. Throttling is left to users/login. Start with Config and
 // Accounts.
 package authority
 
@@ -19,20 +21,22 @@ import (
 	"time"
 
 	"hoplite/internal/conf"
+	"hoplite/internal/users/openid"
 	"hoplite/mail"
 )
 
 // Config is the accounts "DOMAIN" { ... } block: users of a domain whose
-// passwords are checked by another server. They need no account here. Passwords
-// that hoplite user app-password creates work beside.
+// passwords are checked by another server, or who log in with access tokens, or
+// both. They need no account here. Passwords that hoplite user app-password
+// creates work as well.
 type Config struct {
 	conf.Pos
 	Name string `hcl:"domain,label"`
 	// Login is the server that checks the passwords: imaps://HOST, imap://HOST,
 	// smtps://HOST (port 465), submission://HOST (port 587), smtp://HOST (port 25), or
 	// "directory:NAME". TLS with a valid certificate is required, except on this
-	// machine.
-	Login string `hcl:"login" example:"imaps://old.example.org"`
+	// machine. It is required unless there is an oauth block.
+	Login string `hcl:"login,optional" example:"imaps://old.example.org"`
 	// Addresses is "directory:NAME" if mailboxes of the domain are here: an address
 	// of the directory is the mailbox of its entry's primary address, and a group is
 	// its members. Leave it out if the domain's mail goes to an upstream.
@@ -47,12 +51,15 @@ type Config struct {
 	// again.
 	KnownFor time.Duration `hcl:"known_for,optional" default:"10m"`
 	// StaleFor is the time for which a correct password is accepted while the
-	// server cannot be asked. All other logins then fail temporarily.
+	// server cannot be asked, and known keys of an OpenID provider are used while it
+	// cannot be asked. All other logins then fail temporarily.
 	StaleFor time.Duration `hcl:"stale_for,optional" default:"1h"`
 	// Connections is the maximum number of concurrent password checks.
 	Connections int `hcl:"connections,optional" default:"10"`
 	// Timeout limits one check.
 	Timeout time.Duration `hcl:"timeout,optional" default:"15s"`
+	// OAuth accepts access tokens of an OpenID Connect provider.
+	OAuth *openid.Config `hcl:"oauth,block"`
 }
 
 // Check reports settings that contradict each other.
@@ -70,8 +77,12 @@ func (c *Config) Check() error {
 		case c.CA != "":
 			errs = append(errs, conf.Fieldf("ca", "set ca in the directory block instead"))
 		}
-	} else if _, err := parseServer(c.Login); err != nil {
-		errs = append(errs, conf.Field("login", err))
+	} else if c.Login != "" {
+		if _, err := parseServer(c.Login); err != nil {
+			errs = append(errs, conf.Field("login", err))
+		}
+	} else if c.OAuth == nil {
+		errs = append(errs, conf.Fieldf("login", "set login, an oauth block, or both"))
 	}
 	if name, ok := c.AddressDirectory(); c.Addresses != "" && (!ok || name == "") {
 		errs = append(errs, conf.Fieldf("addresses", `%q is not a directory, as in "directory:ad"`, c.Addresses))

@@ -1,5 +1,6 @@
-// Package login implements the SASL mechanisms PLAIN, LOGIN, SCRAM-SHA-256 and
-// SCRAM-SHA-256-PLUS, and password logins of other protocols, for all servers.
+// Package login implements the SASL mechanisms PLAIN, LOGIN, SCRAM-SHA-256,
+// SCRAM-SHA-256-PLUS, OAUTHBEARER and XOAUTH2, and password logins of other
+// protocols, for all servers.
 //
 // A [Gate] limits password guessing and makes all failures look alike. A
 // users.Authenticator checks the passwords, and the servers encode the
@@ -25,10 +26,12 @@ import (
 
 // The names of the mechanisms.
 const (
-	Plain     = "PLAIN"
-	Login     = "LOGIN"
-	Scram     = "SCRAM-SHA-256"
-	ScramPlus = "SCRAM-SHA-256-PLUS"
+	Plain       = "PLAIN"
+	Login       = "LOGIN"
+	Scram       = "SCRAM-SHA-256"
+	ScramPlus   = "SCRAM-SHA-256-PLUS"
+	OAuthBearer = "OAUTHBEARER"
+	XOAuth2     = "XOAUTH2"
 )
 
 // ErrMechanism is returned if a mechanism is not offered on the connection.
@@ -67,8 +70,8 @@ func From(c *listen.Conn) Client {
 }
 
 // Mechanisms returns the mechanisms offered to a client, best first. Without
-// TLS, mechanisms that send a password are offered only if cleartext, a setting
-// of the listener, is true.
+// TLS, mechanisms that send a password or an access token are offered only if
+// cleartext, a setting of the listener, is true.
 func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 	var m []string
 	if g.auth.SCRAMReady() {
@@ -79,37 +82,75 @@ func (g *Gate) Mechanisms(c Client, cleartext bool) []string {
 	}
 	if c.TLS != nil || cleartext {
 		m = append(m, Plain, Login)
+		if g.tokens() != nil {
+			m = append(m, OAuthBearer, XOAuth2)
+		}
 	}
 	return m
+}
+
+// tokens returns the authenticator of access tokens, or nil if none are
+// accepted.
+func (g *Gate) tokens() users.TokenAuthenticator {
+	if t, ok := g.auth.(users.TokenAuthenticator); ok && t.TokensReady() {
+		return t
+	}
+	return nil
+}
+
+// NeedsTLS reports whether a mechanism that is not offered to a client would be
+// offered over TLS.
+func (g *Gate) NeedsTLS(c Client, mech string) bool {
+	switch mech {
+	case Plain, Login:
+	case ScramPlus:
+		return c.TLS == nil && g.auth.SCRAMReady()
+	case OAuthBearer, XOAuth2:
+		return c.TLS == nil && g.tokens() != nil
+	default:
+		return false
+	}
+	return c.TLS == nil
 }
 
 // Check checks a name and password that were not sent by SASL (POP3 USER and
 // PASS, IMAP LOGIN). The error is users.ErrBadLogin, users.ErrThrottled, or
 // users.ErrUnavailable with the reason; only the first is counted as a failure.
 func (g *Gate) Check(ctx context.Context, c Client, name, password string) (*users.Account, error) {
+	return g.attempt(ctx, c, name, func() (*users.Account, error) { return g.auth.Verify(ctx, name, password) })
+}
+
+// attempt runs one check of credentials and counts its result.
+func (g *Gate) attempt(ctx context.Context, c Client, name string, verify func() (*users.Account, error)) (*users.Account, error) {
 	start := time.Now()
 	try, err := g.begin(ctx, c, name)
 	if err != nil {
 		return nil, err
 	}
 	begun := time.Now()
-	a, err := g.auth.Verify(ctx, name, password)
+	a, err := verify()
 	if err == nil {
 		try.Succeeded()
 		return a, nil
 	}
 	if errors.Is(err, users.ErrBadLogin) {
-		return nil, g.fail(ctx, try, begun)
+		g.fail(ctx, try, begun)
+		return nil, err
 	}
 	try.Cancel()
 	return nil, fmt.Errorf("%w: login after %s: %w", users.ErrUnavailable, time.Since(start).Round(time.Millisecond), err)
 }
 
-// begin starts an attempt to log in. The reply to a throttled attempt is
-// delayed like the reply to a wrong password.
+// begin starts an attempt to log in. Without a name, which access tokens do not
+// need, only the client's network is throttled. The reply to a throttled attempt
+// is delayed like the reply to a wrong password.
 func (g *Gate) begin(ctx context.Context, c Client, name string) (*users.Attempt, error) {
 	start := time.Now()
-	try, err := g.throttle.Begin(ctx, c.Addr, g.auth.LoginName(name))
+	account := ""
+	if name != "" {
+		account = g.auth.LoginName(name)
+	}
+	try, err := g.throttle.Begin(ctx, c.Addr, account)
 	if err != nil {
 		wait(ctx, start.Add(failAfter))
 		return nil, err
@@ -131,6 +172,16 @@ func wait(ctx context.Context, until time.Time) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
+	}
+}
+
+// Cause returns a function that adds to a log line why an access token was
+// refused. Other refusals have no cause.
+func Cause(err error) func(*zerolog.Event) {
+	return func(line *zerolog.Event) {
+		if refused := (*users.TokenRefused)(nil); errors.As(err, &refused) {
+			line.Str("cause", refused.Error())
+		}
 	}
 }
 
@@ -171,6 +222,15 @@ func (g *Gate) Server(ctx context.Context, mech string, c Client, cleartext bool
 		}), nil
 	case Login:
 		return &loginServer{check: check}, nil
+	case OAuthBearer, XOAuth2:
+		tokens := g.tokens()
+		return &bearerServer{mech: mech, check: func(name, token string) error {
+			a, err := g.attempt(ctx, c, name, func() (*users.Account, error) { return tokens.VerifyToken(ctx, name, token) })
+			if err == nil {
+				done(a)
+			}
+			return err
+		}}, nil
 	}
 	return &scramServer{gate: g, ctx: ctx, client: c, plus: mech == ScramPlus, done: done}, nil
 }

@@ -51,7 +51,11 @@ func inspect(c *config.Config, diags *conf.Diagnostics) {
 			break // its login may be wrong
 		}
 		if _, err := authority.New(*a, authority.Env{Data: c.Data}); err != nil {
-			diags.Add(a.Attr("ca"), plain(err), rights(err))
+			at := a.Attr("ca")
+			if a.CA == "" && a.OAuth != nil {
+				at = a.OAuth.Attr("ca")
+			}
+			diags.Add(at, plain(err), rights(err))
 		}
 	}
 	if err := writable(c.Data); err != nil {

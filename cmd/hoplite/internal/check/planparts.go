@@ -126,10 +126,19 @@ func (p plan) directory(d *directory.Config) {
 		conf.FormatDuration(d.KnownFor), conf.FormatDuration(max(d.KnownFor, d.StaleFor)))
 }
 
-// accounts prints which server checks the passwords of a domain.
+// accounts prints which servers check the passwords and access tokens of a
+// domain.
 func (p plan) accounts(a *authority.Config) {
 	fmt.Fprintln(p.w)
 	p.say("", "accounts %q", a.Name)
+	if o := a.OAuth; o != nil {
+		p.say("    ", "Access tokens of %s for %s (OAUTHBEARER, XOAUTH2); the address is in the claim %q.", o.Issuer, strings.Join(o.Audience, ", "), o.Claim)
+		p.say("    ", "While its keys cannot be fetched, known ones are used for %s. Then these logins fail temporarily.", conf.FormatDuration(a.StaleFor))
+	}
+	if a.Login == "" {
+		p.say("    ", "Passwords of accounts here.")
+		return
+	}
 	who := a.Login
 	if name, ok := a.Directory(); ok {
 		who = fmt.Sprintf("directory %q", name)

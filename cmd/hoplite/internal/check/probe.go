@@ -53,20 +53,34 @@ func probeAccounts(ctx context.Context, w io.Writer, cfg *config.Config) bool {
 		p.say("", "directory %q: answers.", c.Name)
 	}
 	for _, c := range cfg.Accounts {
-		if _, ok := c.Directory(); ok {
-			continue
-		}
-		a, err := authority.New(*c, authority.Env{Hostname: cfg.Hostname, Data: cfg.Data})
-		if err == nil {
-			err = a.Probe(ctx)
-		}
-		fmt.Fprintln(w)
+		good = probeAuthority(ctx, p, c) && good
+	}
+	return good
+}
+
+// probeAuthority contacts the servers that check passwords and access tokens of
+// a domain. Directories are probed by themselves.
+func probeAuthority(ctx context.Context, p plan, c *authority.Config) bool {
+	a, err := authority.New(*c, authority.Env{Hostname: p.cfg.Hostname, Data: p.cfg.Data})
+	if err != nil {
+		fmt.Fprintln(p.w)
+		p.say("", "accounts %q: %s", c.Name, safe.Line(err.Error()))
+		return false
+	}
+	good := true
+	report := func(err error, format string, args ...any) {
+		fmt.Fprintln(p.w)
 		if err != nil {
 			good = false
-			p.say("", "accounts %q: %s", c.Name, safe.Line(err.Error()))
-			continue
+			format, args = "%s", []any{safe.Line(err.Error())}
 		}
-		p.say("", "accounts %q: %s can check passwords.", c.Name, c.Login)
+		p.say("", "accounts %q: %s", c.Name, fmt.Sprintf(format, args...))
+	}
+	if _, ok := c.Directory(); !ok && c.Login != "" {
+		report(a.Probe(ctx), "%s can check passwords.", c.Login)
+	}
+	if c.OAuth != nil {
+		report(a.Tokens().Probe(ctx), "%s publishes its keys, so access tokens can be checked.", c.OAuth.Issuer)
 	}
 	return good
 }

@@ -26,7 +26,13 @@ func (s *Server) status() state.Status {
 		now.Directories = append(now.Directories, state.Directory{Name: c.Name, Health: s.current.Directories[c.Name].Health()})
 	}
 	for _, c := range cfg.Accounts {
-		now.Accounts = append(now.Accounts, state.Accounts{Domain: c.Name, Login: c.Login, Outage: s.current.Accounts.Authorities()[c.Name].Outage()})
+		a := s.current.Accounts.Authorities()[c.Name]
+		if c.Login != "" {
+			now.Accounts = append(now.Accounts, state.Accounts{Domain: c.Name, Login: c.Login, Outage: a.Outage()})
+		}
+		if c.OAuth != nil {
+			now.Accounts = append(now.Accounts, state.Accounts{Domain: c.Name, Issuer: c.OAuth.Issuer, Outage: a.Tokens().Outage()})
+		}
 	}
 	for _, leaf := range s.current.certs.Leaves() {
 		c := state.Certificate{Names: leaf.DNSNames, Expires: leaf.NotAfter, SelfSigned: len(cfg.ServerCertificates()) == 0}

@@ -150,6 +150,9 @@ func (s *Status) printAccounts(w io.Writer, now time.Time) {
 	for i := range s.Accounts {
 		a := &s.Accounts[i]
 		text := "passwords checked by " + a.Login
+		if a.Login == "" {
+			text = "access tokens of " + a.Issuer
+		}
 		if !a.Since.IsZero() {
 			text += fmt.Sprintf("; down for %s (%s)", Span(now.Sub(a.Since)), a.Reason)
 		}

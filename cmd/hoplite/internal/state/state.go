@@ -79,10 +79,12 @@ type Directory struct {
 	directory.Health
 }
 
-// Accounts is the state of the server that checks the passwords of a domain.
+// Accounts is the state of a server that checks the passwords of a domain, or of
+// the provider of its access tokens.
 type Accounts struct {
 	Domain string `json:"domain"`
-	Login  string `json:"login"`
+	Login  string `json:"login,omitempty"`
+	Issuer string `json:"issuer,omitempty"` // if Login is empty
 	outage.Outage
 }
 
@@ -152,7 +154,11 @@ func (s *Status) Examine(now time.Time) {
 	}
 	for i := range s.Accounts {
 		if a := &s.Accounts[i]; !a.Since.IsZero() {
-			add("passwords of %s cannot be checked for %s: %s", a.Domain, Span(now.Sub(a.Since)), a.Reason)
+			what := "passwords"
+			if a.Login == "" {
+				what = "access tokens"
+			}
+			add("%s of %s cannot be checked for %s: %s", what, a.Domain, Span(now.Sub(a.Since)), a.Reason)
 		}
 	}
 	for i := range s.Certificates {
