@@ -129,10 +129,13 @@ func TestWatch(t *testing.T) {
 	if err := w.Reload(); err == nil || w.Get() != "one" {
 		t.Errorf("with a mistake: %q, %v", w.Get(), err)
 	}
+	if err := w.Reload(); err != nil || w.Err() == nil {
+		t.Errorf("the mistake is forgotten: %v, %v", err, w.Err())
+	}
 	write("two")
 	w.changes.next.Store(0)
-	if got := w.Get(); got != "two" {
-		t.Errorf("when due: %q", got)
+	if got := w.Get(); got != "two" || w.Err() != nil {
+		t.Errorf("when due: %q, %v", got, w.Err())
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -141,7 +144,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("removed: %q, %v", w.Get(), err)
 	}
 	write("bad")
-	if w, err := Watch(path, parse, zerolog.Nop()); err == nil || w.Get() != "half" {
+	if w, err := Watch(path, parse, zerolog.Nop()); err == nil || w.Err() != err || w.Get() != "half" {
 		t.Errorf("first read with a mistake: %q, %v", w.Get(), err)
 	}
 	unreadable(t, path, parse)

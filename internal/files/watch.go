@@ -68,7 +68,8 @@ type Watched[T any] struct {
 
 	changes *Changes
 	reading sync.Mutex
-	unread  bool // the file could not be read the last time
+	unread  bool                  // the file could not be read the last time
+	err     atomic.Pointer[error] // of the last attempt to read the file
 	value   atomic.Pointer[T]
 }
 
@@ -79,6 +80,7 @@ type Watched[T any] struct {
 func Watch[T any](path string, parse func(r io.Reader, name string) (T, error), log zerolog.Logger) (*Watched[T], error) {
 	w := &Watched[T]{path: path, parse: parse, log: log, changes: NewChanges(path)}
 	v, err := w.read()
+	w.err.Store(&err)
 	w.value.Store(&v)
 	return w, err
 }
@@ -97,6 +99,9 @@ func (w *Watched[T]) Get() T {
 	return *w.value.Load()
 }
 
+// Err returns the error from the last time that the file was read.
+func (w *Watched[T]) Err() error { return *w.err.Load() }
+
 // Reload reads the file now if it has changed or could not be read before. After
 // an error the previous content is kept.
 func (w *Watched[T]) Reload() error {
@@ -114,6 +119,7 @@ func (w *Watched[T]) reload() (again bool, err error) {
 		return false, nil
 	}
 	v, err := w.read()
+	w.err.Store(&err)
 	if err != nil {
 		return !changed, err
 	}

@@ -87,6 +87,10 @@ func OpenRewriter(cfg *config.Config, log zerolog.Logger) (*srs.Rewriter, error)
 // file has mistakes, its previous content is kept.
 func (d *Directory) Refresh() error { return errors.Join(d.Accounts.Reload(), d.aliases.Reload()) }
 
+// AliasesErr returns the reason why the aliases in use differ from those in the
+// file, or nil.
+func (d *Directory) AliasesErr() error { return d.aliases.Err() }
+
 // Ours reports whether domain is local.
 func (d *Directory) Ours(domain string) bool { return d.resolver.Ours(domain) }
 

@@ -6,6 +6,7 @@ import (
 
 	"hoplite/cmd/hoplite/internal/state"
 	"hoplite/internal/users"
+	"hoplite/mail/safe"
 	"hoplite/relay/forward"
 	"hoplite/relay/queue"
 )
@@ -46,6 +47,9 @@ func (s *Server) status() state.Status {
 	}
 	if now.Blocks == nil {
 		now.Blocks = []users.Block{}
+	}
+	if err := s.current.Directory.AliasesErr(); err != nil {
+		now.Aliases = safe.Line(err.Error())
 	}
 	now.Examine(time.Now())
 	return now

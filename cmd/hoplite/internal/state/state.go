@@ -30,11 +30,13 @@ type Status struct {
 	// Reload is the last reload, or nil if there was none.
 	Reload *Reload `json:"reload,omitempty"`
 
-	Listeners    []Listener    `json:"listeners"`
-	Queue        []queue.Load  `json:"queue"`
-	Upstreams    []Upstream    `json:"upstreams"`
-	Directories  []Directory   `json:"directories,omitempty"`
-	Accounts     []Accounts    `json:"accounts,omitempty"`
+	Listeners   []Listener   `json:"listeners"`
+	Queue       []queue.Load `json:"queue"`
+	Upstreams   []Upstream   `json:"upstreams"`
+	Directories []Directory  `json:"directories,omitempty"`
+	Accounts    []Accounts   `json:"accounts,omitempty"`
+	// Aliases is the reason why the aliases file is not used as it is.
+	Aliases      string        `json:"aliases,omitempty"`
 	Certificates []Certificate `json:"certificates"`
 	Blocks       []users.Block `json:"blocks"`
 	Disk         Disk          `json:"disk"`
@@ -136,6 +138,9 @@ func (s *Status) Examine(now time.Time) {
 	add := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
 	if s.Reload != nil && s.Reload.Error != "" {
 		add("the last reload failed: the server runs with an older configuration than the file's")
+	}
+	if s.Aliases != "" {
+		add("the aliases file has errors or cannot be read, so mail for some addresses may wait: %s", s.Aliases)
 	}
 	for i := range s.Upstreams {
 		u := &s.Upstreams[i]

@@ -33,6 +33,7 @@ func TestExamine(t *testing.T) {
 		{"a certificate with time left", Status{Certificates: []Certificate{{Names: []string{"mail.example.org"}, Expires: now.Add(15 * 24 * time.Hour)}}}, ""},
 		{"the server's own certificate", Status{Certificates: []Certificate{{SelfSigned: true, Expires: now.Add(3 * 24 * time.Hour)}}}, ""},
 		{"an expired certificate", Status{Certificates: []Certificate{{Names: []string{"mail.example.org"}, Expires: now.Add(-time.Hour)}}}, "the certificate for mail.example.org expired on 2026-06-15"},
+		{"an unreadable aliases file", Status{Aliases: "open data/aliases: permission denied"}, "the aliases file has errors or cannot be read"},
 		{"a full disk", Status{Disk: Disk{Free: 5 << 20, Reserve: 100 << 20}}, "the disk is full: 5MiB are free"},
 	} {
 		c.s.Examine(now)
