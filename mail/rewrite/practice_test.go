@@ -99,6 +99,7 @@ func TestSignaturesInPractice(t *testing.T) {
 		{"Outlook's older media type", "Content-Type: application/x-pkcs7-mime; smime-type=signed-data; name=smime.p7m\n", "S/MIME"},
 		{"a protocol in upper case", "Content-Type: multipart/signed; protocol=\"APPLICATION/PGP-SIGNATURE\"; boundary=b\n", "OpenPGP"},
 		{"a protocol of its own", "Content-Type: multipart/signed; protocol=\"application/x-own\"; boundary=b\n", "S/MIME"},
+		{"without smime-type it may be signed", "Content-Type: application/pkcs7-mime; name=smime.p7m\n", "S/MIME"},
 		{"certificates only", "Content-Type: application/pkcs7-mime; smime-type=certs-only; name=smime.p7c\n", ""},
 		{"OpenPGP encryption", "Content-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=b\n", ""},
 		{"a detached signature as an attachment", "Content-Type: multipart/mixed; boundary=m\n\n--m\n\ntext\n--m\nContent-Type: application/pgp-signature\n\nx\n--m--\n", ""},

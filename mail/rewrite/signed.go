@@ -38,7 +38,8 @@ func signedPart(p *mime.Part) string {
 	case p.Is("multipart", "signed"):
 		return "S/MIME"
 	case p.Is("application", "pkcs7-mime") || p.Is("application", "x-pkcs7-mime"):
-		if strings.EqualFold(mime.Get(p.Params, "smime-type"), "signed-data") {
+		// Without the parameter, which is optional, it may be signed.
+		if kind := mime.Get(p.Params, "smime-type"); kind == "" || strings.EqualFold(kind, "signed-data") {
 			return "S/MIME"
 		}
 	case p.Multipart():

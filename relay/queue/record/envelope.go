@@ -22,6 +22,7 @@ type File struct {
 	TLS      bool         `json:"requiretls,omitempty"`
 	Ret      string       `json:"ret,omitempty"`
 	EnvID    string       `json:"envid,omitempty"`
+	Auth     string       `json:"auth,omitempty"` // AUTH= of MAIL, decoded
 	// By is the delivery time limit (DELIVERBY). Priority is the MT-PRIORITY
 	// value.
 	By       *FileBy `json:"deliverby,omitempty"`
@@ -65,7 +66,7 @@ type FileRcpt struct {
 func NewFile(id, upstream string, queued time.Time, env *mail.Envelope) File {
 	f := File{
 		ID: id, Upstream: upstream, From: env.From, Queued: queued,
-		Body: env.Body, UTF8: env.UTF8, TLS: env.RequireTLS, Ret: env.Ret, EnvID: env.EnvID,
+		Body: env.Body, UTF8: env.UTF8, TLS: env.RequireTLS, Ret: env.Ret, EnvID: env.EnvID, Auth: env.Auth,
 		Priority: env.Priority, Owner: env.Owner,
 	}
 	if by := env.DeliverBy; by != nil {
@@ -128,7 +129,7 @@ func ReadFile(text []byte) (f File, env mail.Envelope, err error) {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return f, env, fmt.Errorf("read envelope: %w", err)
 	}
-	env = mail.Envelope{From: f.From, Body: f.Body, UTF8: f.UTF8, RequireTLS: f.TLS, Ret: f.Ret, EnvID: f.EnvID, Priority: f.Priority}
+	env = mail.Envelope{From: f.From, Body: f.Body, UTF8: f.UTF8, RequireTLS: f.TLS, Ret: f.Ret, EnvID: f.EnvID, Auth: f.Auth, Priority: f.Priority}
 	if by := f.By; by != nil {
 		env.DeliverBy = &mail.DeliverBy{At: by.At, Return: by.Return, Trace: by.Trace}
 	}

@@ -129,6 +129,9 @@ func TestEnvelopeFile(t *testing.T) {
 		t.Errorf("read back %+v, of %+v", env, f)
 	}
 	want := &msg.Envelope
+	if env.Auth != want.Auth || env.EnvID != want.EnvID || want.Auth == "" {
+		t.Errorf("AUTH=%q ENVID=%q, want %q and %q", env.Auth, env.EnvID, want.Auth, want.EnvID)
+	}
 	if env.Priority != want.Priority || want.Priority == 0 || env.DeliverBy == nil || !env.DeliverBy.At.Equal(want.DeliverBy.At) ||
 		env.DeliverBy.Return != want.DeliverBy.Return || env.DeliverBy.Trace != want.DeliverBy.Trace {
 		t.Errorf("priority %d and time limit %+v, want %d and %+v", env.Priority, env.DeliverBy, want.Priority, want.DeliverBy)
