@@ -72,7 +72,7 @@ func (r requirement) withDANE(records dane.Records, base, host, domain string) r
 	}
 	r.least, r.startTLS, r.dane, r.base = verified, true, records, base
 	if slices.ContainsFunc(usable, func(t dane.Record) bool { return t.Usage == dane.UsageTA }) {
-		r.names = strings.Join([]string{base, host, domain}, " ")
+		r.names = strings.Join(slices.Compact([]string{base, host, domain}), " ")
 	}
 	return r
 }
