@@ -13,6 +13,11 @@ import (
 
 // openidConfig replaces the accounts block of accountsConfig.
 const openidConfig = `
+smtp "encrypted" {
+  listen = ["127.0.0.1:0"]
+  auth   = "required"
+  chain  = "out"
+}
 accounts "example.org" {
   stale_for = "1ms"
   oauth {
@@ -69,6 +74,7 @@ func TestOpenID(t *testing.T) {
 		mech, initial, _ := strings.Cut(message, " ")
 		s.talk("pop3", "S: +OK *\nC: AUTH "+mech+"\nS: +*\nC: "+initial+"\nS: +OK *\n")
 	}
+	s.talk("encrypted", "S: 220 *\nC: HELO x\nS: 250 *\nC: AUTH XOAUTH2 "+xoauth2(name, good)+"\nS: 538 5.7.11 *\nC: STARTTLS\nS: 220 *\nTLS\nC: HELO x\nS: 250 *\nC: AUTH XOAUTH2 "+xoauth2(name, good)+"\nS: 235 *\nC: QUIT\nS: 221 *\n")
 	s.tryLogin(name, "app-secret", "235 *", "a OK *", "+OK *")
 
 	refused := idp.Token(map[string]any{"exp": time.Now().Add(-time.Hour).Unix()})

@@ -109,7 +109,7 @@ func TestLines(t *testing.T) {
 	if _, err := r.Line(); err != io.EOF {
 		t.Errorf("half a line: %v", err)
 	}
-	r = NewReader(strings.NewReader(strings.Repeat("A", Anonymous.Line+1) + "\r\n"))
+	r = NewReader(strings.NewReader(strings.Repeat("A", Anonymous.Auth+1) + "\r\n"))
 	if _, err := r.Line(); err != ErrTooLong {
 		t.Errorf("a long line: %v", err)
 	}

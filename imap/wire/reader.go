@@ -104,7 +104,7 @@ func (r *Reader) More() (cmd []byte, msg *Literal, err error) { return r.read(tr
 func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 	r.cmd = r.cmd[:0]
 	for {
-		if err := r.line(); err != nil {
+		if err := r.line(r.Limits.Line); err != nil {
 			return r.cmd, nil, err
 		}
 		lit, start, ok := literal(r.cmd)
@@ -136,12 +136,13 @@ func (r *Reader) read(more bool) (cmd []byte, msg *Literal, err error) {
 // command.
 func (r *Reader) Line() ([]byte, error) {
 	r.cmd, r.text = r.cmd[:0], 0
-	err := r.line()
+	err := r.line(max(r.Limits.Line, r.Limits.Auth))
 	return trimEOL(r.cmd), err
 }
 
-// line appends a line, with its line ending, to the command.
-func (r *Reader) line() error {
+// line appends a line, with its line ending, to the command, which may not exceed
+// limit, or the larger limit of ID and AUTHENTICATE.
+func (r *Reader) line(limit int) error {
 	for {
 		if r.lo == r.hi {
 			if err := r.fill(); err != nil {
@@ -156,7 +157,7 @@ func (r *Reader) line() error {
 		r.cmd = append(r.cmd, b...)
 		r.text += len(b)
 		r.lo += len(b)
-		if r.text > r.Limits.Line && r.text > r.idLimit() {
+		if r.text > limit && r.text > r.lineLimit() {
 			return ErrTooLong
 		}
 		if i >= 0 {
@@ -165,15 +166,29 @@ func (r *Reader) line() error {
 	}
 }
 
+// lineLimit returns the limit on lines of an ID or AUTHENTICATE command, or 0 for
+// other commands.
+func (r *Reader) lineLimit() int {
+	if r.is("AUTHENTICATE") {
+		return r.Limits.Auth
+	}
+	return r.idLimit()
+}
+
 // idLimit returns the limit for an ID command, or 0 for other commands.
 func (r *Reader) idLimit() int {
+	if r.is("ID") {
+		return r.Limits.ID
+	}
+	return 0
+}
+
+// is reports whether the command has a name and arguments.
+func (r *Reader) is(name string) bool {
 	p := scanner{b: r.cmd}
 	p.Tag()
 	p.SP()
-	if p.Command() != "ID" || p.peek() != ' ' {
-		return 0
-	}
-	return r.Limits.ID
+	return p.Command() == name && p.peek() == ' '
 }
 
 // take adds n octets to the command.

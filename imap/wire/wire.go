@@ -20,12 +20,14 @@ type Limits struct {
 	// ID replaces both limits for the ID command, if larger, because its
 	// parameters can occupy 31 KiB (RFC 2971, 3.3).
 	ID int
+	// Auth replaces Line, if larger, for AUTHENTICATE and for the responses that
+	// follow it, because an access token can occupy 8 KiB before encoding.
+	Auth int
 }
 
-// The limits that apply before and after login. Before login, the longest line
-// is AUTHENTICATE with an access token.
+// The limits that apply before and after login.
 var (
-	Anonymous = Limits{Line: 12 << 10, Literals: 4 << 10, ID: 34 << 10}
+	Anonymous = Limits{Line: 4 << 10, Literals: 4 << 10, ID: 34 << 10, Auth: 12 << 10}
 	LoggedIn  = Limits{Line: 64 << 10, Literals: 64 << 10}
 )
 
