@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type Authority struct {
 	tokens  *openid.Provider // nil: no access tokens
 	pairs   *pairs
 	slots   chan struct{}
+	domains []string // the domains with this login, in which an account may be
 	state   outage.State
 }
 
@@ -87,7 +89,7 @@ func (a *Authority) Inherit(old *Authority) {
 	if a.tokens != nil && old.tokens != nil {
 		a.tokens.Inherit(old.tokens)
 	}
-	if a.cfg.Login == old.cfg.Login && a.cfg.User == old.cfg.User {
+	if a.cfg.Login == old.cfg.Login && a.cfg.User == old.cfg.User && a.cfg.CA == old.cfg.CA && slices.Equal(a.domains, old.domains) {
 		a.pairs.key, a.pairs.known = old.pairs.key, old.pairs.known
 	}
 }
@@ -120,6 +122,9 @@ func (a *Authority) verify(ctx context.Context, name, password string) (string, 
 		account, err = a.ask(ctx, name, password)
 	}
 	switch {
+	case err == nil && !a.owns(account):
+		a.log.Warn().Str("account", safe.Log(account)).Msg("login refused: the primary address is in a domain without this login")
+		return "", users.ErrBadLogin
 	case err == nil:
 		a.pairs.add(name, password, account, time.Now())
 		return account, nil
@@ -131,6 +136,14 @@ func (a *Authority) verify(ctx context.Context, name, password string) (string, 
 		return account, nil
 	}
 	return "", fmt.Errorf("accounts %q: %w", a.cfg.Name, err)
+}
+
+// owns reports whether an account is in a domain with this login. Users can often
+// change their address in a directory, and must not become users of another
+// domain by it.
+func (a *Authority) owns(account string) bool {
+	domain := mail.Address(mail.Key(account)).Domain()
+	return domain == a.cfg.Name || slices.Contains(a.domains, domain)
 }
 
 // ask asks the server.
@@ -208,6 +221,11 @@ func NewAccounts(store *users.Store, blocks []*Config, env Env) (*Accounts, erro
 		one, err := New(*c, env)
 		if err != nil {
 			return nil, err
+		}
+		for _, other := range blocks {
+			if other.Login == c.Login {
+				one.domains = append(one.domains, other.Name)
+			}
 		}
 		a.authorities[c.Name] = one
 		if name, ok := c.AddressDirectory(); ok && env.Directories[name] != nil {

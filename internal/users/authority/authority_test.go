@@ -479,3 +479,29 @@ func FuzzDialogue(f *testing.F) {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// changed is a directory in which a user has the given primary address.
+type changed string
+
+func (c changed) check(context.Context, string, string) (string, error) { return string(c), nil }
+func (changed) probe(context.Context) error                             { return nil }
+
+// A user who changes the address in the directory does not become a user of
+// another domain.
+func TestAddressInAnotherDomain(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"ann@example.org": true, "Ann@Example.ORG": true, "ann@ad.example.org": true, "boss@example.com": false, "boss@example.org.evil.example": false,
+	} {
+		a, err := New(Config{Name: "ad.example.org", Login: "directory:ad", Timeout: time.Second, Connections: 1, KnownFor: time.Minute}, Env{Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.checker, a.domains = changed(address), []string{"ad.example.org", "example.org"}
+		for range 2 {
+			got, err := a.verify(t.Context(), "ann@ad.example.org", "secret")
+			if ok && got != address || ok != (err == nil) {
+				t.Errorf("%s: got %q, %v", address, got, err)
+			}
+		}
+	}
+}
