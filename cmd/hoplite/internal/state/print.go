@@ -150,7 +150,7 @@ func (s *Status) printAccounts(w io.Writer, now time.Time) {
 	for i := range s.Accounts {
 		a := &s.Accounts[i]
 		text := "passwords checked by " + a.Login
-		if a.Login == "" {
+		if a.Issuer != "" {
 			text = "access tokens of " + a.Issuer
 		}
 		if !a.Since.IsZero() {

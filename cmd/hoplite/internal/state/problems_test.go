@@ -40,6 +40,7 @@ func TestProblemsAtTheirLimits(t *testing.T) {
 		{"a directory that does not", Status{Directories: []Directory{{Name: "ad", Health: directory.Health{Outage: failing}}}}, "directory ad cannot be asked for 5m: connection refused"},
 		{"a password server that answers", Status{Accounts: []Accounts{{Domain: "example.org"}}}, ""},
 		{"a password server that does not", Status{Accounts: []Accounts{{Domain: "example.org", Outage: failing}}}, "passwords of example.org cannot be checked for 5m: connection refused"},
+		{"an OpenID provider that does not", Status{Accounts: []Accounts{{Domain: "example.org", Issuer: "https://idp", Outage: failing}}}, "access tokens of example.org cannot be checked for 5m: connection refused"},
 		{"an upstream is down since its last server is", Status{Upstreams: []Upstream{NewUpstream("mx", "queue", forward.Health{Servers: []forward.ServerHealth{server(3 * time.Hour), server(time.Minute)}})}},
 			"upstream mx is down for 1m: timeout after 1m"},
 		{"an upstream that accepts every recipient of two domains", Status{Upstreams: []Upstream{NewUpstream("old", "auto", forward.Health{AcceptsAll: []string{"a.example", "b.example"}})}},

@@ -86,7 +86,7 @@ type Directory struct {
 type Accounts struct {
 	Domain string `json:"domain"`
 	Login  string `json:"login,omitempty"`
-	Issuer string `json:"issuer,omitempty"` // if Login is empty
+	Issuer string `json:"issuer,omitempty"` // the provider, instead of Login
 	outage.Outage
 }
 
@@ -160,7 +160,7 @@ func (s *Status) Examine(now time.Time) {
 	for i := range s.Accounts {
 		if a := &s.Accounts[i]; !a.Since.IsZero() {
 			what := "passwords"
-			if a.Login == "" {
+			if a.Issuer != "" {
 				what = "access tokens"
 			}
 			add("%s of %s cannot be checked for %s: %s", what, a.Domain, Span(now.Sub(a.Since)), a.Reason)
