@@ -32,7 +32,7 @@ func TestProgress(t *testing.T) {
 			if out.String() != "" {
 				t.Errorf("%s: sent too early", tc.name)
 			}
-			time.Sleep(2)
+			time.Sleep(2 * time.Nanosecond)
 			p.step()
 			time.Sleep(progressEvery)
 			p.end()

@@ -292,7 +292,7 @@ func (t judge) certainClock(c *Clock) {
 // writer returns the host that wrote the line at i, or a description if the line
 // does not name it.
 func (t judge) writer(i int) string {
-	if name := (timing{t.Trace}).hostOf(i); !strings.HasPrefix(name, "(") {
+	if name := timing(t).hostOf(i); !strings.HasPrefix(name, "(") {
 		return name
 	}
 	return fmt.Sprintf("the host of line %d", t.Steps[i].Index)

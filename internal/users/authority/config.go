@@ -132,7 +132,7 @@ func parseServer(text string) (server, error) {
 	}
 	kind, ok := schemes[u.Scheme]
 	if !ok {
-		return server{}, fmt.Errorf("%q is not a server: it begins with imaps://, imap://, smtps://, submission://, smtp:// or directory:", text)
+		return server{}, fmt.Errorf("%q is not a server: write imaps://, imap://, smtps://, submission://, smtp:// or directory: first", text)
 	}
 	s := kind.server
 	port := u.Port()

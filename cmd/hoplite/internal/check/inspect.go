@@ -112,6 +112,7 @@ func inspectUpstream(c *config.Config, u *forward.Config, diags *conf.Diagnostic
 	}
 }
 
+// inspectDNS returns the resolver, or nil after an error.
 func inspectDNS(c *config.Config, diags *conf.Diagnostics) resolve.Resolver {
 	if c.DNS != nil {
 		return resolve.NewClient(c.DNS.Validates, c.DNS.Server)
@@ -119,6 +120,7 @@ func inspectDNS(c *config.Config, diags *conf.Diagnostics) resolve.Resolver {
 	client, err := resolve.System("/etc/resolv.conf")
 	if err != nil {
 		diags.Add(c.Range(), plain(err), `Name a server: dns { server = "192.0.2.53:53" }.`)
+		return nil
 	}
 	return client
 }
