@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestFileExistsAgain(t *testing.T) {
 
 // UIDs assigned to files of other programs are logged at level debug.
 func TestLogAssigned(t *testing.T) {
-	var log bytes.Buffer
+	var log lockedLog
 	s, err := Open(Config{Name: "boxes"}, Env{Data: t.TempDir(), Log: zerolog.New(&log)})
 	must(t, err)
 	defer s.Close()
@@ -74,9 +75,27 @@ func TestLogAssigned(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(f.dir.Path(), "new", "1700000000.M1P1.h"), []byte(hello), 0o600))
 	syncNow(t, f)
 	want := fmt.Sprintf(`"folder":%q,"uid":1,"file":"1700000000.M1P1.h","message":"UID assigned"`, f.dir.Path())
-	if !strings.Contains(log.String(), want) {
-		t.Errorf("the log has no %s:\n%s", want, &log)
+	if text := log.String(); !strings.Contains(text, want) {
+		t.Errorf("the log has no %s:\n%s", want, text)
 	}
+}
+
+// lockedLog is a log that can be read while it is being written.
+type lockedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // A new message whose file is renamed after the directory was read keeps its

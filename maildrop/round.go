@@ -214,8 +214,9 @@ func (r *round) settleNew(next *reconcile.State, plan reconcile.Plan) (vanished 
 		measured <- err
 	}()
 	err = r.list.write(next, list, lines)
+	err = errors.Join(<-measured, err)
 	r.logAssigned(plan.Assigned)
-	return vanished, errors.Join(<-measured, err)
+	return vanished, err
 }
 
 // logAssigned logs new UIDs, so that a message can be followed from its delivery

@@ -343,7 +343,7 @@ func TestReplyExplained(t *testing.T) {
 	r := example()
 	r.Rcpts[0].Reply = mail.Reply{Code: 550, Enhanced: "5.7.30", Text: "Basic authentication is not supported for Client Submission.", Host: "smtp.office365.com"}
 	_, parts := parse(t, r)
-	contains(t, "text", parts[0].body, "<bob@example.net> at smtp.office365.com: 550 5.7.30 Basic", "Microsoft no longer accepts user name", "    next    ")
+	contains(t, "text", parts[0].body, "<bob@example.net> at smtp.office365.com: 550 5.7.30 Basic", "no longer accepts a user name and password", "    next    ")
 	for line := range strings.Lines(parts[0].body) {
 		if len(strings.TrimRight(line, "\r\n")) > 76 {
 			t.Errorf("long line %q", line)
