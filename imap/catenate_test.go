@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"hoplite/maildrop"
 )
@@ -43,10 +44,10 @@ func TestCatenateSpendsWork(t *testing.T) {
 	c.put("INBOX", "", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n"+strings.Repeat("0123456789abcde\n", 50_000)+"\n--b\n\nx\n--b--\n")
 	c.ok("APPEND INBOX CATENATE (URL /INBOX/;UID=1/;SECTION=2)")
 	work := d.works.accounts["ann@localhost"]
-	if spent := accountBudget - work.left; work.at.IsZero() || spent < 500_000 {
+	if spent := accountBudget - work.remaining(); spent < 500_000 {
 		t.Errorf("%d octets of work", spent)
 	}
-	work.spend(2*accountBudget, work.at)
+	work.spend(2*accountBudget, time.Now())
 	if _, status := c.do("APPEND INBOX CATENATE (URL /INBOX/;UID=1/;SECTION=2)"); !strings.HasPrefix(status, "NO [LIMIT]") {
 		t.Errorf("without a budget: %s", status)
 	}
