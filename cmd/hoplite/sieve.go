@@ -75,7 +75,7 @@ Delivered-To fields of the message.`,
 		if asJSON.On() {
 			err = asJSON.One(cmd.OutOrStdout(), out)
 		} else {
-			err = printSieve(cmd.OutOrStdout(), out)
+			err = printSieve(cmd.OutOrStdout(), out, msg, env)
 		}
 		if err == nil && len(out.Errors) > 0 {
 			return command.Findings
@@ -150,7 +150,7 @@ func besides(dir string) sieve.Loader {
 }
 
 // printSieve prints the actions for a terminal.
-func printSieve(w io.Writer, out sieveResult) error {
+func printSieve(w io.Writer, out sieveResult, msg *mail.Message, env *sieve.Environment) error {
 	var b bytes.Buffer
 	for _, e := range out.Errors {
 		fmt.Fprintln(&b, safe.Line(e))
@@ -160,6 +160,12 @@ func printSieve(w io.Writer, out sieveResult) error {
 	}
 	for _, a := range out.Actions {
 		fmt.Fprintln(&b, safe.Line(describeAction(a)))
+		if a.Kind == sieve.Vacation {
+			if why := sieve.WhyNoReply(msg, env.From, append(a.Reply.Addresses, string(env.To))); why != "" {
+				fmt.Fprintln(&b, safe.Line("    this message gets no answer: "+why))
+				continue
+			}
+		}
 		for line := range strings.SplitSeq(strings.TrimSpace(a.Reason), "\n") {
 			if line != "" {
 				fmt.Fprintln(&b, "    "+safe.Line(line))

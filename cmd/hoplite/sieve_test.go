@@ -10,7 +10,7 @@ import (
 func TestSieve(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"mail.eml":      "Return-Path: <ann@example.com>\nDelivered-To: bob@example.org\nFrom: ann@example.com\nSubject: hi\n\nText\n",
+		"mail.eml":      "Return-Path: <ann@example.com>\nDelivered-To: bob@example.org\nFrom: ann@example.com\nTo: bob@example.org\nSubject: hi\n\nText\n",
 		"folder.sieve":  `require ["fileinto","imap4flags","include","envelope"]; include "more"; if envelope "from" "ann@example.com" { fileinto :flags "\\Seen" "Friends"; }`,
 		"more.sieve":    `redirect "eve@example.net";`,
 		"away.sieve":    `require "vacation"; vacation :days 3 "I am away\u202e";`,
@@ -30,6 +30,7 @@ func TestSieve(t *testing.T) {
 		{"folder.sieve", "--from=x@example.com", 0, []string{"redirect: send to <eve@example.net>"}},
 		{"folder.sieve", "--json", 0, []string{`"action": "fileinto"`, `"mailbox": "Friends"`, `"errors": []`}},
 		{"away.sieve", "", 0, []string{"vacation: answer with this text, once in 3 days to each sender", "    I am away", "keep: store in INBOX"}},
+		{"away.sieve", "--to=info@example.org", 0, []string{"this message gets no answer: the recipient is not named in To, Cc or Bcc"}},
 		{"broken.sieve", "", 1, []string{`broken.sieve: line 2: expected ";" after the command keep, found the end of the script`, "keep: store in INBOX"}},
 		{"failing.sieve", "", 1, []string{"failing.sieve: line 1: no", "After an error the message is kept."}},
 		{"missing.sieve", "", 2, nil},

@@ -145,7 +145,7 @@ func parseServer(text string) (server, error) {
 	return server{u.Hostname(), net.JoinHostPort(u.Hostname(), port), u.Scheme == "ldaps"}, nil
 }
 
-// isLocal reports whether the server is on this machine, so that nobody else
+// isLocal reports whether the server is on this machine, so that no one else
 // can read what is sent to it.
 func (s server) isLocal() bool {
 	ip := net.ParseIP(s.host)

@@ -99,9 +99,6 @@ func (r *run) add(a Action) {
 	r.actions = append(r.actions, a)
 }
 
-// keep adds a Keep or FileInto.
-func (r *run) keep(a Action) { r.add(a) }
-
 func same(a, b *Action) bool {
 	if a.Kind != b.Kind {
 		return a.inbox() && b.inbox()

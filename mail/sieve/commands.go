@@ -101,7 +101,7 @@ func compileKeep(c *compiler, n *node) statement {
 	flags := a.flags()
 	return step{n.line, func(r *run) {
 		r.cancelled, r.kept = true, true
-		r.keep(Action{Kind: Keep, Flags: flags(r)})
+		r.add(Action{Kind: Keep, Flags: flags(r)})
 	}}
 }
 
@@ -138,7 +138,7 @@ func compileFileInto(c *compiler, n *node) statement {
 			r.fail("%q is not the name of a folder", box)
 		}
 		r.cancelled = r.cancelled || !isCopy
-		r.keep(Action{Kind: FileInto, Mailbox: box, Flags: flags(r), Copy: isCopy, Create: create})
+		r.add(Action{Kind: FileInto, Mailbox: box, Flags: flags(r), Copy: isCopy, Create: create})
 	}}
 }
 

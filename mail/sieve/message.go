@@ -50,12 +50,14 @@ func (f *field) text() string {
 	return f.value
 }
 
-// unfolded returns the value without decoding its encoded words. A fold becomes
-// a space, also if the next line begins with a tab.
+// folds differs from [mime.Unfold]: a line that continues with a tab is joined
+// by a space, because scripts compare folded subjects with spaces.
+var folds = strings.NewReplacer("\r\n\t", " ", "\n\t", " ", "\r\n", "", "\n", "")
+
+// unfolded returns the value without decoding its encoded words.
 func (f *field) unfolded() string {
 	_, v, _ := strings.Cut(string(f.raw), ":")
-	v = strings.NewReplacer("\r\n\t", " ", "\n\t", " ", "\r\n", "", "\n", "").Replace(v)
-	return strings.TrimSpace(v)
+	return strings.TrimSpace(folds.Replace(v))
 }
 
 // find returns the fields with the given name, from the top. Every field counts

@@ -135,7 +135,7 @@ func (r *run) all(scripts []*Script) (err error) {
 		r.runScript(s)
 	}
 	if !r.cancelled {
-		r.keep(Action{Kind: Keep, Flags: r.flags})
+		r.add(Action{Kind: Keep, Flags: r.flags})
 	}
 	return nil
 }

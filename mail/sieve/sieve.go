@@ -45,12 +45,6 @@ type Script struct {
 	uses map[string]bool
 }
 
-// Name returns the name given to [Compile].
-func (s *Script) Name() string { return s.name }
-
-// Uses reports whether the script requires the extension.
-func (s *Script) Uses(ext string) bool { return s.uses[ext] }
-
 // Error is an error at a line of a script.
 type Error struct {
 	Script string

@@ -11,7 +11,7 @@ import (
 )
 
 // TestReadPassword reads passwords from a pipe. A password that is cut or keeps
-// its line ending is one with which nobody can log in.
+// its line ending could not be used to log in.
 func TestReadPassword(t *testing.T) {
 	longest := strings.Repeat("x", maxPassword)
 	for _, c := range []struct{ name, in, want, bad string }{
